@@ -1,0 +1,61 @@
+//! Names for rows. Each id has a type of its own, so that an account cannot be looked up by the id
+//! of a group, and owned rows cannot be looked up without the id of their instance.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+macro_rules! id {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+    )*};
+}
+
+id! {
+    /// A customer organisation.
+    TenantId
+    /// One intranet directory of a tenant: the unit of isolation.
+    InstanceId
+    /// One configured source of an instance.
+    ConnectionId
+    /// An API key of a connection.
+    KeyId
+    /// A person in the directory.
+    AccountId
+    /// A group in the directory.
+    GroupId
+    /// A member of a group: an account or a group.
+    MemberId
+    /// One row of the audit trail.
+    AuditId
+}
+
+impl From<AccountId> for MemberId {
+    fn from(id: AccountId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<GroupId> for MemberId {
+    fn from(id: GroupId) -> Self {
+        Self(id.0)
+    }
+}

@@ -1,0 +1,17 @@
+//! People, their groups and the rules for both.
+//!
+//! Types and decisions only: nothing here reads a clock, a socket or a database, so every rule is a
+//! function of its arguments and is tested as one.
+
+pub mod account;
+pub mod connection;
+pub mod group;
+pub mod ids;
+pub mod rules;
+pub mod time;
+
+pub use account::{Account, ManagerLink, Status, StatusReason};
+pub use connection::{Connection, ConnectionKind, ConnectionStatus, Profile};
+pub use group::{Group, MemberKind};
+pub use ids::{AccountId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, TenantId};
+pub use time::Timestamp;

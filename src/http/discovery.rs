@@ -1,0 +1,86 @@
+//! Discovery (RFC 7644 §4) and the parts of the protocol that are not offered.
+
+use axum::http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::answer::{self, Answer, Failure};
+use super::extract::{Authorized, Id, Parameters};
+use crate::scim::{ErrorKind, ScimError, discovery, message};
+
+pub(super) async fn service_provider_config(
+    Authorized(caller): Authorized,
+    parameters: Parameters,
+) -> Answer {
+    refuse_filter(&parameters)?;
+    Ok(answer::json(
+        StatusCode::OK,
+        &discovery::service_provider_config(&caller.base),
+    ))
+}
+
+pub(super) async fn resource_types(
+    Authorized(caller): Authorized,
+    parameters: Parameters,
+) -> Answer {
+    refuse_filter(&parameters)?;
+    let kinds = discovery::resource_types();
+    Ok(all(&kinds
+        .map(|kind| discovery::resource_type(kind, &caller.base))
+        .collect::<Vec<_>>()))
+}
+
+pub(super) async fn resource_type(Authorized(caller): Authorized, Id(name): Id) -> Answer {
+    let kind = discovery::resource_types().find(|kind| kind.name.eq_ignore_ascii_case(&name));
+    one(
+        kind.map(|kind| discovery::resource_type(kind, &caller.base)),
+        "resource type",
+    )
+}
+
+pub(super) async fn schemas(Authorized(caller): Authorized, parameters: Parameters) -> Answer {
+    refuse_filter(&parameters)?;
+    Ok(all(&discovery::schemas()
+        .map(|schema| discovery::schema(schema, &caller.base))
+        .collect::<Vec<_>>()))
+}
+
+pub(super) async fn schema(Authorized(caller): Authorized, Id(urn): Id) -> Answer {
+    let schema = discovery::schemas().find(|schema| schema.id.eq_ignore_ascii_case(&urn));
+    one(
+        schema.map(|schema| discovery::schema(schema, &caller.base)),
+        "schema",
+    )
+}
+
+/// 501 for what the server does not have: `/Me` (keys belong to connections, not to people), bulk
+/// requests and `/.search`.
+pub(super) async fn not_offered(_caller: Authorized, method: Method) -> Failure {
+    let detail = format!("{method} is not offered here: see /ServiceProviderConfig");
+    ScimError::new(ErrorKind::NotImplemented, detail).into()
+}
+
+/// RFC 7644 §4: a filter on a discovery endpoint is forbidden, lest a client believe that it worked.
+fn refuse_filter(parameters: &Parameters) -> Result<(), ScimError> {
+    match parameters.filter {
+        None => Ok(()),
+        Some(_) => Err(ScimError::new(
+            ErrorKind::Forbidden,
+            "discovery cannot be filtered",
+        )),
+    }
+}
+
+fn all(resources: &[Value]) -> axum::response::Response {
+    let total = resources.len() as u64;
+    answer::json(StatusCode::OK, &message::list_response(total, 1, resources))
+}
+
+fn one(found: Option<Value>, what: &str) -> Answer {
+    let found = found.ok_or_else(|| {
+        ScimError::new(
+            ErrorKind::NotFound,
+            format!("there is no {what} of this name"),
+        )
+    })?;
+    Ok(answer::json(StatusCode::OK, &found))
+}

@@ -1,0 +1,217 @@
+//! Reading requests. What is wrong with one is said as a SCIM error, never in plain text.
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::header;
+use axum::http::request::Parts;
+use serde_json::Value;
+
+use super::answer::Failure;
+use super::{App, context};
+use crate::provision::{Caller, Query};
+use crate::scim::discovery::{PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
+use crate::scim::project::Projection;
+use crate::scim::schema::ResourceType;
+use crate::scim::{ErrorKind, ScimError};
+
+/// The characters of an id in a path that are looked at; real ones have 36.
+const ID_CHARS_MAX: usize = 256;
+
+/// Who sent a request with a good key: without a key there is no instance, and without an instance no
+/// query.
+pub(super) struct Authorized(pub(super) Caller);
+
+impl FromRequestParts<App> for Authorized {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let context = context(&parts.extensions);
+        let token = token(parts).ok_or_else(Failure::no_key)?;
+        let mut tx = app.provision.store.read().await?;
+        let found = app.keyring.verify(&mut tx, token, context.from).await?;
+        Ok(Self(Caller {
+            instance: found.key.instance,
+            connection: found.key.connection,
+            connection_name: found.connection_name,
+            directory_key: found.directory_key,
+            status: found.status,
+            profile: found.profile,
+            key: found.key.id,
+            request_id: Some(context.id),
+            base: context.base,
+        }))
+    }
+}
+
+/// The token of a request: after the word Bearer, or bare, as Okta's header mode sends it.
+fn token(parts: &Parts) -> Option<&str> {
+    let value = parts
+        .headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .trim();
+    let token = match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        Some(_) => return None,
+        None => value,
+    };
+    (!token.is_empty()).then_some(token)
+}
+
+/// The body of a request as JSON.
+pub(super) struct Body(pub(super) Value);
+
+impl FromRequest<App> for Body {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        require_json(&request)?;
+        let limit = app.settings.body_bytes_max;
+        let too_large = || {
+            let detail = format!("the body is over the limit of {limit} bytes: send it in parts");
+            Failure::from(ScimError::new(ErrorKind::TooLarge, detail))
+        };
+        let announced = request.headers().get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > limit) {
+            return Err(too_large());
+        }
+        let bytes = match to_bytes(request.into_body(), limit).await {
+            Ok(bytes) => bytes,
+            Err(error) if is_length_limit(&error) => return Err(too_large()),
+            Err(_) => {
+                return Err(ScimError::invalid_syntax("the body did not arrive whole").into());
+            }
+        };
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            // The position helps; the text of the body does not belong into an answer.
+            let (line, column) = (error.line(), error.column());
+            let problem = match error.classify() {
+                serde_json::error::Category::Eof => "ends too early",
+                _ if error.to_string().contains("recursion") => "is nested too deeply (128 levels)",
+                _ => "is not valid JSON",
+            };
+            ScimError::invalid_syntax(format!(
+                "the body {problem} at line {line}, column {column}"
+            ))
+            .into()
+        })
+    }
+}
+
+/// 415 only for what is plainly not JSON; a missing type is taken as JSON.
+fn require_json(request: &Request) -> Result<(), Failure> {
+    let Some(media_type) = request.headers().get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let media_type = media_type.to_str().unwrap_or_default().to_ascii_lowercase();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    if essence.is_empty() || essence.ends_with("/json") || essence.ends_with("+json") {
+        return Ok(());
+    }
+    let detail = "the body must be JSON: send it as application/scim+json";
+    Err(ScimError::new(ErrorKind::UnsupportedMediaType, detail).into())
+}
+
+fn is_length_limit(error: &axum::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.to_string().contains("length limit exceeded") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The one parameter of a path: an id, a name or a URN.
+pub(super) struct Id(pub(super) String);
+
+impl FromRequestParts<App> for Id {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let id = RawPathParams::from_request_parts(parts, app)
+            .await
+            .ok()
+            .and_then(|parameters| {
+                parameters
+                    .iter()
+                    .next()
+                    .map(|(_, id)| id.chars().take(ID_CHARS_MAX).collect())
+            });
+        id.map(Self).ok_or_else(|| {
+            ScimError::new(ErrorKind::NotFound, "the id in the path is not valid text").into()
+        })
+    }
+}
+
+/// The query parameters that the protocol knows; all others are ignored.
+#[derive(Debug, Default)]
+pub(super) struct Parameters {
+    pub(super) filter: Option<String>,
+    start_index: Option<String>,
+    count: Option<String>,
+    attributes: Option<String>,
+    excluded_attributes: Option<String>,
+}
+
+impl FromRequestParts<App> for Parameters {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Failure> {
+        let mut parameters = Self::default();
+        let query = parts.uri.query().unwrap_or_default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let slot = match name.to_ascii_lowercase().as_str() {
+                "filter" => &mut parameters.filter,
+                "startindex" => &mut parameters.start_index,
+                "count" => &mut parameters.count,
+                "attributes" => &mut parameters.attributes,
+                "excludedattributes" => &mut parameters.excluded_attributes,
+                _ => continue,
+            };
+            *slot = Some(value.into_owned());
+        }
+        Ok(parameters)
+    }
+}
+
+impl Parameters {
+    /// What of each resource the client wants.
+    pub(super) fn projection(&self, kind: &ResourceType) -> Projection {
+        Projection::read(
+            kind,
+            self.attributes.as_deref(),
+            self.excluded_attributes.as_deref(),
+        )
+    }
+
+    /// The query for a page (RFC 7644 §3.4.2.4): a `startIndex` below 1 is 1, a `count` below 0 is 0.
+    pub(super) fn query(&self, kind: &ResourceType) -> Result<Query, ScimError> {
+        let start_index = number("startIndex", self.start_index.as_deref())?;
+        let count = number("count", self.count.as_deref())?;
+        Ok(Query {
+            filter: self
+                .filter
+                .clone()
+                .filter(|filter| !filter.trim().is_empty()),
+            start_index: start_index.map_or(1, |index| u64::try_from(index).unwrap_or(0).max(1)),
+            count: count.map_or(PAGE_COUNT_DEFAULT, |count| {
+                u64::try_from(count).unwrap_or(0).min(PAGE_COUNT_MAX)
+            }),
+            projection: self.projection(kind),
+        })
+    }
+}
+
+fn number(name: &str, text: Option<&str>) -> Result<Option<i64>, ScimError> {
+    match text.map(str::trim) {
+        None | Some("") => Ok(None),
+        Some(text) => text
+            .parse()
+            .map(Some)
+            .map_err(|_| ScimError::invalid_value(name, "must be a whole number")),
+    }
+}

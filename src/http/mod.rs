@@ -1,0 +1,127 @@
+//! The front door for identity providers: HTTP in, use cases called, SCIM out.
+//!
+//! Handlers parse, call [`provision`](crate::provision) and print. Every answer, rejections included,
+//! is SCIM JSON; the extractors in [`extract`] see to that.
+
+mod answer;
+mod discovery;
+mod extract;
+mod health;
+mod origin;
+mod request;
+mod resources;
+mod serve;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{any, get};
+use ipnet::IpNet;
+use tower::Layer as _;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
+
+use crate::clock::{Clock, Ids};
+use crate::keys::Keyring;
+use crate::provision::{Groups, Provision, Users};
+use crate::store::{Store, StoreError};
+
+pub use serve::{Stopped, serve};
+
+/// The path of the SCIM endpoint below the public address.
+pub const SCIM_PATH: &str = "/scim/v2";
+
+/// What an administrator can set about the front door.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The address under which clients reach the server, without a path; taken from each request if
+    /// it is not set.
+    pub public_url: Option<String>,
+    /// The proxies whose `X-Forwarded-…` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The bytes of a request body at most.
+    pub body_bytes_max: usize,
+    /// How long a request may take, its body included.
+    pub request_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            body_bytes_max: 16 * 1024 * 1024,
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What every handler shares.
+#[derive(Clone)]
+pub struct App {
+    /// The use cases.
+    pub provision: Provision,
+    /// The keys.
+    pub keyring: Keyring,
+    /// The settings.
+    pub settings: std::sync::Arc<Settings>,
+}
+
+impl App {
+    /// An application on a database.
+    pub async fn new(
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        settings: Settings,
+    ) -> Result<Self, StoreError> {
+        let keyring = Keyring::open(&store, clock.clone(), ids).await?;
+        let provision = Provision { store, clock, ids };
+        Ok(Self {
+            provision,
+            keyring,
+            settings: std::sync::Arc::new(settings),
+        })
+    }
+}
+
+/// Everything the server answers to, as a service without a socket. A trailing slash is ignored.
+#[must_use]
+pub fn service(app: App) -> NormalizePath<Router> {
+    NormalizePathLayer::trim_trailing_slash().layer(router(app))
+}
+
+fn router(app: App) -> Router {
+    let scim = Router::new()
+        .merge(resources::routes::<Users>())
+        .merge(resources::routes::<Groups>())
+        .route(
+            "/ServiceProviderConfig",
+            get(discovery::service_provider_config),
+        )
+        .route("/ResourceTypes", get(discovery::resource_types))
+        .route("/ResourceTypes/{name}", get(discovery::resource_type))
+        .route("/Schemas", get(discovery::schemas))
+        .route("/Schemas/{urn}", get(discovery::schema))
+        .route("/Me", any(discovery::not_offered))
+        .route("/Bulk", any(discovery::not_offered))
+        .route("/.search", any(discovery::not_offered));
+    Router::new()
+        .nest(SCIM_PATH, scim)
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(answer::no_such_endpoint)
+        .method_not_allowed_fallback(answer::no_such_method)
+        .layer(CatchPanicLayer::custom(answer::panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), request::watch))
+        .with_state(app)
+}
+
+/// The request as the handlers see it: what [`request::watch`] found out about it.
+fn context(request: &axum::http::Extensions) -> request::Context {
+    request
+        .get::<request::Context>()
+        .cloned()
+        .unwrap_or_default()
+}

@@ -1,0 +1,3 @@
+//! The `scimd` program.
+
+fn main() {}

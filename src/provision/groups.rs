@@ -1,0 +1,348 @@
+//! Groups as a client of the protocol handles them. Their members are in [`super::members`].
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::members::{self, ANSWERED_MEMBERS_MAX, MemberChange};
+use super::resource::{Resource, picks_up, show};
+use super::{Caller, Patched, Provision, Result, conflict_on, render, taken, transact};
+use crate::clock::Ids;
+use crate::directory::{ConnectionId, Group, GroupId, InstanceId, Timestamp};
+use crate::scim::patch::{self, Change};
+use crate::scim::project::Projection;
+use crate::scim::resource::{self, member, require_attributes, require_indexable};
+use crate::scim::schema::ResourceType;
+use crate::scim::schemas::GROUP;
+use crate::scim::{Document, ScimError};
+use crate::store::audit::{self, Author, Category};
+use crate::store::memberships::Member;
+use crate::store::query::Table;
+use crate::store::{StoreError, Tx, groups, memberships};
+
+/// A group as a client sent it: its members are rows, not part of its document.
+#[derive(Debug, Clone)]
+pub struct SentGroup {
+    /// The group without its members.
+    pub document: Document,
+    /// All members that it shall have, if the client said so; an empty list is said.
+    pub members: Option<Vec<String>>,
+}
+
+impl SentGroup {
+    /// Reads the body of a POST or PUT.
+    pub fn read(body: Value) -> std::result::Result<Self, ScimError> {
+        let mentioned = body
+            .as_object()
+            .and_then(|body| member(body, "members"))
+            .is_some_and(|members| !members.is_null());
+        let mut document = resource::read(&GROUP, body)?;
+        require_attributes(&GROUP, &document)?;
+        let members = document.shift_remove("members").unwrap_or_default();
+        Ok(Self {
+            document,
+            members: mentioned.then(|| members::listed(&members)),
+        })
+    }
+}
+
+/// Groups of the protocol: groups of the directory.
+#[derive(Debug)]
+pub struct Groups;
+
+impl Resource for Groups {
+    type Row = Group;
+    type Sent = SentGroup;
+    const TABLE: Table = groups::TABLE;
+    const RELATED: &'static str = "members";
+
+    fn kind() -> &'static ResourceType {
+        &GROUP
+    }
+
+    fn read_sent(body: Value) -> std::result::Result<SentGroup, ScimError> {
+        SentGroup::read(body)
+    }
+
+    fn id(row: &Group) -> Uuid {
+        row.id.0
+    }
+
+    fn owner(row: &Group) -> Option<ConnectionId> {
+        row.connection
+    }
+
+    async fn render(
+        tx: &mut Tx,
+        caller: &Caller,
+        rows: &[Group],
+        related: bool,
+    ) -> std::result::Result<Vec<Document>, StoreError> {
+        let ids: Vec<GroupId> = rows.iter().map(|group| group.id).collect();
+        let members = if related {
+            memberships::of_groups(tx, caller.instance, &ids, i64::MAX).await?
+        } else {
+            Vec::new()
+        };
+        Ok(rows
+            .iter()
+            .map(|row| render::group(caller, row, related.then(|| members_of(&members, row.id))))
+            .collect())
+    }
+
+    /// Whatever the size of the group, the answer to a PATCH reads a bounded number of members,
+    /// unless the client asks for them by name.
+    async fn render_changed(
+        tx: &mut Tx,
+        caller: &Caller,
+        row: Group,
+        projection: &Projection,
+    ) -> Result<Patched> {
+        if projection.asks_for("members") || !projection.wants("members") {
+            return show::<Self>(tx, caller, row, projection)
+                .await
+                .map(Patched::Resource);
+        }
+        let limit = ANSWERED_MEMBERS_MAX + 1;
+        let members = memberships::of_groups(tx, caller.instance, &[row.id], limit).await?;
+        if i64::try_from(members.len()).unwrap_or(i64::MAX) > ANSWERED_MEMBERS_MAX {
+            return Ok(Patched::TooLargeToShow);
+        }
+        let shown = render::group(caller, &row, Some(&members));
+        Ok(Patched::Resource(projection.apply(&GROUP, shown)))
+    }
+
+    async fn create(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        ids: Ids,
+        sent: SentGroup,
+    ) -> Result<Group> {
+        let id = GroupId(ids.fresh());
+        let mut group = Group {
+            connection: Some(caller.connection),
+            ..blank(id, author.at)
+        };
+        group.document = sent.document;
+        derive(&mut group)?;
+        if groups::insert(tx, caller.instance, &group).await? {
+            record(tx, caller.instance, author, None, &group, "group.created").await?;
+            if let Some(members) = sent.members {
+                MemberChange::replace_by(members)
+                    .apply(tx, caller, author, &group)
+                    .await?;
+            }
+            return Ok(group);
+        }
+        let holder = groups::holder_of_name(tx, caller.instance, &group.display_name).await?;
+        match holder {
+            Some(holder) if holder.connection.is_none() => {
+                let sent = SentGroup {
+                    document: group.document,
+                    members: sent.members,
+                };
+                Self::replace(tx, caller, author, holder, sent).await
+            }
+            _ => Err(taken("displayName", &group.display_name, "group")),
+        }
+    }
+
+    /// Without `members` the membership stays as it is; an empty list empties the group.
+    async fn replace(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Group,
+        sent: SentGroup,
+    ) -> Result<Group> {
+        let SentGroup {
+            mut document,
+            members,
+        } = sent;
+        if let (None, Some(id)) = (
+            document.get("externalId"),
+            before.document.get("externalId"),
+        ) {
+            document.insert("externalId".to_owned(), id.clone());
+        }
+        let members = members.map(MemberChange::replace_by).unwrap_or_default();
+        keep(tx, caller, author, before, document, members).await
+    }
+
+    async fn change(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Group,
+        changes: Vec<Change<'_>>,
+    ) -> Result<Group> {
+        let mut document = before.document.clone();
+        let mut members = MemberChange::default();
+        for change in changes {
+            if change.regards("members") {
+                members.fold(tx, caller, before.id, change).await?;
+            } else {
+                patch::apply(&mut document, change)?;
+            }
+        }
+        require_attributes(&GROUP, &document)?;
+        keep(tx, caller, author, before, document, members).await
+    }
+
+    /// The memberships stay with the tombstone; all reads leave them out.
+    async fn delete(tx: &mut Tx, caller: &Caller, author: &Author, before: Group) -> Result<()> {
+        let after = Group {
+            deleted_at: Some(author.at),
+            version: before.version + 1,
+            modified_at: author.at,
+            ..before.clone()
+        };
+        groups::update(tx, caller.instance, &after).await?;
+        record(
+            tx,
+            caller.instance,
+            author,
+            Some(&before),
+            &after,
+            "group.deleted",
+        )
+        .await
+    }
+}
+
+impl Provision {
+    /// Creates a group that no connection owns: one that the intranet has already.
+    pub async fn create_local_group(
+        &self,
+        instance: InstanceId,
+        author: &Author,
+        document: Document,
+    ) -> Result<Group> {
+        require_attributes(&GROUP, &document)?;
+        let mut group = blank(GroupId(self.ids.fresh()), author.at);
+        group.document = document;
+        derive(&mut group)?;
+        transact!(self.store, |tx| insert_local(
+            &mut tx, instance, author, &group
+        )
+        .await)?;
+        Ok(group)
+    }
+}
+
+fn members_of(members: &[Member], group: GroupId) -> &[Member] {
+    let start = members.partition_point(|member| member.group < group);
+    let end = members.partition_point(|member| member.group <= group);
+    members.get(start..end).unwrap_or_default()
+}
+
+async fn insert_local(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    group: &Group,
+) -> Result<()> {
+    if !groups::insert(tx, instance, group).await? {
+        return Err(taken("displayName", &group.display_name, "group"));
+    }
+    record(tx, instance, author, None, group, "group.created").await
+}
+
+/// Keeps a new document and a new membership of a group; writes nothing if nothing is new.
+async fn keep(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    before: Group,
+    document: Document,
+    members: MemberChange,
+) -> Result<Group> {
+    let picked_up = picks_up::<Groups>(&before, caller)?;
+    let moved = !members.is_empty() && members.apply(tx, caller, author, &before).await?;
+    let edited = picked_up || before.document != document;
+    if !edited && !moved {
+        return Ok(before);
+    }
+    let mut after = Group {
+        connection: Some(caller.connection),
+        version: before.version + 1,
+        modified_at: author.at,
+        document,
+        ..before.clone()
+    };
+    derive(&mut after)?;
+    groups::update(tx, caller.instance, &after)
+        .await
+        .map_err(|error| conflict_on(error, "displayName", &after.display_name, "group"))?;
+    if edited {
+        let action = if picked_up {
+            "group.picked_up"
+        } else {
+            "group.changed"
+        };
+        record(tx, caller.instance, author, Some(&before), &after, action).await?;
+    }
+    Ok(after)
+}
+
+/// Reads out of the document what the directory keeps in columns of its own.
+fn derive(group: &mut Group) -> Result<()> {
+    let text = |name: &str| {
+        group
+            .document
+            .get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    group.display_name = text("displayName").unwrap_or_default();
+    group.external_id = text("externalId");
+    require_indexable("displayName", &group.display_name)?;
+    group
+        .external_id
+        .as_deref()
+        .map_or(Ok(()), |text| require_indexable("externalId", text))?;
+    Ok(())
+}
+
+fn blank(id: GroupId, at: Timestamp) -> Group {
+    Group {
+        id,
+        connection: None,
+        document: Map::new(),
+        display_name: String::new(),
+        external_id: None,
+        version: 1,
+        created_at: at,
+        modified_at: at,
+        deleted_at: None,
+    }
+}
+
+async fn record(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    before: Option<&Group>,
+    after: &Group,
+    action: &str,
+) -> Result<()> {
+    let event = author.event(Category::UserSync, action, "group", after.id.0);
+    let (was, is) = (before.map(facets).unwrap_or_default(), facets(after));
+    let event = audit::Event {
+        before: before.map(|_| audit::differing(&was, &is)),
+        after: Some(audit::differing(&is, &was)),
+        ..event
+    };
+    Ok(audit::append(tx, instance, &[event]).await?)
+}
+
+/// A group as the audit trail compares it: its document and what the server made of it.
+fn facets(group: &Group) -> Map<String, Value> {
+    let mut facets = group.document.clone();
+    facets.insert("deleted".to_owned(), group.deleted_at.is_some().into());
+    facets.insert(
+        "connection".to_owned(),
+        group.connection.map(|id| id.to_string()).into(),
+    );
+    facets
+}

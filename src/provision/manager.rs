@@ -1,0 +1,149 @@
+//! Managers: references are kept as sent and linked when they name somebody in scope.
+//!
+//! Whichever of the two arrives first, the link comes about in the transaction of the second. No
+//! account is ever made for a reference.
+
+use std::collections::BTreeSet;
+
+use super::Result;
+use crate::directory::rules::{Resolution, resolve_manager};
+use crate::directory::{Account, AccountId, ConnectionId, InstanceId};
+use crate::scim::fold::fold;
+use crate::store::accounts::{self, Reference};
+use crate::store::audit::{self, Author, Category};
+use crate::store::{StoreError, Tx};
+
+/// Waits for concurrent writers of the same people: whoever carries an identifier and whoever refers
+/// to it must see each other. To be called before anything is resolved.
+pub(super) async fn serialize(
+    tx: &mut Tx,
+    instance: InstanceId,
+    before: Option<&Account>,
+    after: &Account,
+) -> Result<()> {
+    let mut keys = changed_identifiers(before, after);
+    keys.extend(
+        after
+            .manager
+            .sent
+            .as_deref()
+            .map(|sent| fold(sent).into_owned()),
+    );
+    let keys: Vec<String> = keys
+        .into_iter()
+        .map(|key| format!("{instance} {key}"))
+        .collect();
+    Ok(tx.serialize_on(&keys).await?)
+}
+
+/// Whom the account's own reference names now.
+pub(super) async fn resolve(
+    tx: &mut Tx,
+    instance: InstanceId,
+    account: &Account,
+) -> Result<Option<AccountId>> {
+    let (Some(connection), Some(sent)) = (account.connection, account.manager.sent.as_deref())
+    else {
+        return Ok(None);
+    };
+    let Some(manager) = find(tx, instance, connection, sent).await? else {
+        return Ok(None);
+    };
+    let above = accounts::chain_above(tx, instance, manager).await?;
+    Ok((!above.contains(&account.id)).then_some(manager))
+}
+
+/// Links those who wait for this account, and unlinks those whose reference names it no longer.
+///
+/// Looks only at the identifiers that the account gained or lost, so an account that did not change
+/// them costs nothing.
+pub(super) async fn settle(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    before: Option<&Account>,
+    after: &Account,
+) -> Result<()> {
+    let keys: Vec<String> = changed_identifiers(before, after).into_iter().collect();
+    for reference in accounts::references(tx, instance, &keys).await? {
+        relink(tx, instance, author, &reference).await?;
+    }
+    Ok(())
+}
+
+async fn relink(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    reference: &Reference,
+) -> Result<()> {
+    let manager = find(tx, instance, reference.connection, &reference.sent).await?;
+    let above = match manager {
+        Some(manager) => accounts::chain_above(tx, instance, manager).await?,
+        None => Vec::new(),
+    };
+    let changed = accounts::link(tx, instance, reference, manager, &above, author.at).await?;
+    let action = if manager.is_some() {
+        "account.manager_linked"
+    } else {
+        "account.manager_unlinked"
+    };
+    let events: Vec<_> = changed
+        .into_iter()
+        .map(|id| {
+            let event = author.event(Category::UserSync, action, "account", id.0);
+            let after =
+                Some(serde_json::json!({ "manager": manager, "reference": reference.sent }));
+            audit::Event {
+                after,
+                rule: Some("manager".to_owned()),
+                ..event
+            }
+        })
+        .collect();
+    Ok(audit::append(tx, instance, &events).await?)
+}
+
+async fn find(
+    tx: &mut Tx,
+    instance: InstanceId,
+    connection: ConnectionId,
+    reference: &str,
+) -> std::result::Result<Option<AccountId>, StoreError> {
+    let candidates = accounts::manager_candidates(tx, instance, connection, reference).await?;
+    Ok(match resolve_manager(&candidates) {
+        Resolution::Found(manager) => Some(manager),
+        Resolution::Waiting | Resolution::Ambiguous => None,
+    })
+}
+
+/// The folded identifiers by which others can refer to the account that came or went with a change.
+fn changed_identifiers(before: Option<&Account>, after: &Account) -> BTreeSet<String> {
+    let was = before.map(identifiers).unwrap_or_default();
+    let is = identifiers(after);
+    was.symmetric_difference(&is)
+        .map(|(_, key)| key.clone())
+        .collect()
+}
+
+/// By what an account can be named, and by whose accounts; nothing if it is in nobody's scope.
+fn identifiers(account: &Account) -> BTreeSet<(ConnectionId, String)> {
+    let Some(connection) = account.connection.filter(|_| account.deleted_at.is_none()) else {
+        return BTreeSet::new();
+    };
+    let id = account.id.to_string();
+    let texts = [
+        Some(id.as_str()),
+        Some(account.user_name.as_str()),
+        account.external_id.as_deref(),
+        account.employee_number.as_deref(),
+    ];
+    let folded = texts
+        .into_iter()
+        .flatten()
+        .map(|text| fold(text).into_owned());
+    folded
+        .chain(accounts::email_keys(account))
+        .map(|key| (connection, key))
+        .collect()
+}

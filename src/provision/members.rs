@@ -1,0 +1,370 @@
+//! Members of groups: rows that come and go, never a list that is read, changed and written back.
+//!
+//! The operations of a request are folded into one [`MemberChange`], which becomes set-based
+//! statements. Adding or removing commutes with everybody else's adding and removing, and what it
+//! costs follows the change, not the group.
+
+use std::collections::{BTreeSet, HashSet};
+
+use scim_v2::filter::CompareOp;
+use serde_json::{Value, json};
+
+use super::{Caller, Result, render};
+use crate::directory::connection::UnknownMembers;
+use crate::directory::{Group, GroupId, MemberId, MemberKind};
+use crate::scim::filter::{Condition, Operand};
+use crate::scim::message::{Verb, placed};
+use crate::scim::patch::{Change, Spot};
+use crate::scim::resource::coerce;
+use crate::scim::schema::Attribute;
+use crate::scim::{ErrorKind, ScimError};
+use crate::store::audit::{self, Author, Category};
+use crate::store::{Tx, memberships};
+
+/// The members that the answer to a change shows at most; a larger group is answered without a body.
+pub const ANSWERED_MEMBERS_MAX: i64 = 1000;
+
+/// The unknown ids that the audit trail names of one request.
+const UNKNOWN_SHOWN_MAX: usize = 100;
+
+/// What a request does to the membership of a group, all operations together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct MemberChange {
+    /// Whether everybody leaves who is not in `joining`.
+    clears: bool,
+    /// Who is a member afterwards. Texts, because a client may send an id that is none.
+    joining: BTreeSet<String>,
+    /// Who is none afterwards.
+    leaving: BTreeSet<String>,
+}
+
+impl MemberChange {
+    /// Nothing but these.
+    pub(super) fn replace_by(members: Vec<String>) -> Self {
+        let mut change = Self::default();
+        change.clear();
+        change.join(members);
+        change
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn join(&mut self, ids: Vec<String>) {
+        for id in ids {
+            self.leaving.remove(&id);
+            self.joining.insert(id);
+        }
+    }
+
+    fn leave(&mut self, ids: Vec<String>) {
+        for id in ids {
+            self.joining.remove(&id);
+            if !self.clears {
+                self.leaving.insert(id);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        *self = Self {
+            clears: true,
+            ..Self::default()
+        };
+    }
+
+    /// Adds one operation on `members`. A filter other than on the id is evaluated on the members as
+    /// they were before the request.
+    pub(super) async fn fold(
+        &mut self,
+        tx: &mut Tx,
+        caller: &Caller,
+        group: GroupId,
+        change: Change<'_>,
+    ) -> Result<()> {
+        let Change {
+            verb,
+            spot,
+            value,
+            operation,
+        } = change;
+        let refuse =
+            |kind, detail: &str| Err(placed(ScimError::new(kind, detail), operation).into());
+        match spot {
+            Spot::Attribute(target) if target.sub.is_none() => {
+                let no_value = value.is_null();
+                let ids = ids(target.attribute, value).map_err(|error| placed(error, operation))?;
+                match verb {
+                    Verb::Add => self.join(ids),
+                    Verb::Replace => {
+                        self.clear();
+                        self.join(ids);
+                    }
+                    // Entra names whom to remove in `value`; only without it everybody goes.
+                    Verb::Remove if no_value => self.clear(),
+                    Verb::Remove => self.leave(ids),
+                }
+                Ok(())
+            }
+            Spot::Elements(target, condition) if target.sub.is_none() && verb == Verb::Remove => {
+                let ids = match ids_named(&condition) {
+                    Some(ids) => ids,
+                    None => ids_matching(tx, caller, group, &condition).await?,
+                };
+                self.leave(ids);
+                Ok(())
+            }
+            _ => refuse(
+                ErrorKind::Mutability,
+                "a member cannot be changed: remove it and add another",
+            ),
+        }
+    }
+
+    /// Makes the change; whether anything was different afterwards.
+    ///
+    /// Ids that the caller cannot see are left out with a note in the audit trail, or refused with
+    /// `invalidValue`, as the profile says.
+    pub(super) async fn apply(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        group: &Group,
+    ) -> Result<bool> {
+        let (instance, id) = (caller.instance, group.id);
+        let (asked, strange) = parse(&self.joining);
+        let mut joining = memberships::known(tx, instance, caller.viewer(), &asked).await?;
+        note_unknown(tx, caller, author, id, strange, &asked, &joining).await?;
+        let leaving = if self.clears {
+            self.leaving_by_replacement(tx, caller, id, &mut joining)
+                .await?
+        } else {
+            parse(&self.leaving).0
+        };
+        let removed = if self.clears
+            && joining.is_empty()
+            && !leaving.is_empty()
+            && self.joining.is_empty()
+        {
+            memberships::clear(tx, instance, id).await?
+        } else {
+            memberships::remove(tx, instance, id, &leaving).await?
+        };
+        let added = memberships::add(tx, instance, id, &joining).await?;
+        let events: Vec<_> = [
+            ("group.member_removed", &removed),
+            ("group.member_added", &added),
+        ]
+        .into_iter()
+        .flat_map(|(action, members)| members.iter().map(move |member| (action, *member)))
+        .map(|(action, member)| {
+            let event = author.event(Category::UserSync, action, "group", id.0);
+            audit::Event {
+                member: Some(member),
+                ..event
+            }
+        })
+        .collect();
+        audit::append(tx, instance, &events).await?;
+        Ok(!events.is_empty())
+    }
+
+    /// Whom a complete list makes leave; `joining` is cut to who is not a member yet.
+    async fn leaving_by_replacement(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        group: GroupId,
+        joining: &mut Vec<(MemberId, MemberKind)>,
+    ) -> Result<Vec<MemberId>> {
+        let present = memberships::ids(tx, caller.instance, group).await?;
+        let listed: HashSet<MemberId> = joining.iter().map(|(id, _)| *id).collect();
+        let here: HashSet<MemberId> = present.iter().copied().collect();
+        joining.retain(|(id, _)| !here.contains(id));
+        Ok(present
+            .into_iter()
+            .filter(|id| !listed.contains(id))
+            .collect())
+    }
+}
+
+/// The ids in a value of `members`, in whatever form the client sent it.
+fn ids(members: &Attribute, value: Value) -> std::result::Result<Vec<String>, ScimError> {
+    Ok(coerce(members, &members.name, value)?
+        .as_ref()
+        .map(listed)
+        .unwrap_or_default())
+}
+
+/// The ids in a list of members; an element without a `value` names nobody and is passed over.
+pub(super) fn listed(members: &Value) -> Vec<String> {
+    let id = |member: &Value| member.get("value")?.as_str().map(str::to_owned);
+    members
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(id)
+        .collect()
+}
+
+/// The ids that a filter of equalities names: `members[value eq "…"]`, also several with `or`.
+fn ids_named(condition: &Condition<'_>) -> Option<Vec<String>> {
+    match condition {
+        Condition::Compare(target, CompareOp::Eq, Operand::Text { raw, .. })
+            if target.attribute.name == "value" =>
+        {
+            Some(vec![raw.clone()])
+        }
+        Condition::Or(parts) => {
+            let ids: Option<Vec<_>> = parts.iter().map(ids_named).collect();
+            Some(ids?.into_iter().flatten().collect())
+        }
+        _ => None,
+    }
+}
+
+async fn ids_matching(
+    tx: &mut Tx,
+    caller: &Caller,
+    group: GroupId,
+    condition: &Condition<'_>,
+) -> Result<Vec<String>> {
+    let members = memberships::of_groups(tx, caller.instance, &[group], i64::MAX).await?;
+    let matches = |member: &&memberships::Member| {
+        render::member(caller, member)
+            .as_object()
+            .is_some_and(|parts| condition.matches(parts))
+    };
+    Ok(members
+        .iter()
+        .filter(matches)
+        .map(|member| member.id.to_string())
+        .collect())
+}
+
+/// Ids that can be ids, and texts that cannot.
+fn parse(texts: &BTreeSet<String>) -> (Vec<MemberId>, Vec<String>) {
+    let (mut ids, mut strange) = (Vec::with_capacity(texts.len()), Vec::new());
+    for text in texts {
+        match text.parse() {
+            Ok(id) => ids.push(MemberId(id)),
+            Err(_) => strange.push(text.clone()),
+        }
+    }
+    (ids, strange)
+}
+
+async fn note_unknown(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    group: GroupId,
+    strange: Vec<String>,
+    asked: &[MemberId],
+    known: &[(MemberId, MemberKind)],
+) -> Result<()> {
+    if strange.is_empty() && asked.len() == known.len() {
+        return Ok(());
+    }
+    let known: HashSet<MemberId> = known.iter().map(|(id, _)| *id).collect();
+    let missing = asked
+        .iter()
+        .filter(|id| !known.contains(id))
+        .map(|id| id.0.to_string());
+    let unknown: Vec<String> = strange.into_iter().chain(missing).collect();
+    let shown: Vec<String> = unknown
+        .iter()
+        .take(UNKNOWN_SHOWN_MAX)
+        .map(|id| id.chars().take(64).collect())
+        .collect();
+    match caller.profile.unknown_members() {
+        UnknownMembers::Refuse => Err(ScimError::invalid_value(
+            "members.value",
+            &format!(
+                "names nobody in this directory: \"{}\"",
+                shown.join("\", \"")
+            ),
+        )
+        .into()),
+        UnknownMembers::Skip => {
+            let event = author.event(
+                Category::UserSync,
+                "group.members_unknown",
+                "group",
+                group.0,
+            );
+            let after = Some(json!({ "count": unknown.len(), "members": shown }));
+            let rule = Some("unknown members are left out".to_owned());
+            Ok(audit::append(
+                tx,
+                caller.instance,
+                &[audit::Event {
+                    after,
+                    rule,
+                    ..event
+                }],
+            )
+            .await?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MemberChange;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Join(Vec<u8>),
+        Leave(Vec<u8>),
+        Replace(Vec<u8>),
+        Clear,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let ids = || proptest::collection::vec(0u8..8, 0..4);
+        prop_oneof![
+            ids().prop_map(Step::Join),
+            ids().prop_map(Step::Leave),
+            ids().prop_map(Step::Replace),
+            Just(Step::Clear),
+        ]
+    }
+
+    proptest! {
+        /// Folding the operations into one change gives what doing them one by one gives.
+        #[test]
+        fn one_change_is_worth_its_operations(
+            before in proptest::collection::btree_set(0u8..8, 0..8),
+            steps in proptest::collection::vec(step(), 0..8),
+        ) {
+            let texts = |ids: &[u8]| ids.iter().map(u8::to_string).collect::<Vec<_>>();
+            let (mut change, mut model) = (MemberChange::default(), before.clone());
+            for step in &steps {
+                match step {
+                    Step::Join(ids) => { change.join(texts(ids)); model.extend(ids); }
+                    Step::Leave(ids) => { change.leave(texts(ids)); model.retain(|id| !ids.contains(id)); }
+                    Step::Replace(ids) => {
+                        change.clear();
+                        change.join(texts(ids));
+                        model = ids.iter().copied().collect();
+                    }
+                    Step::Clear => { change.clear(); model.clear(); }
+                }
+            }
+            let mut after: BTreeSet<String> = if change.clears {
+                BTreeSet::new()
+            } else {
+                before.iter().map(u8::to_string).collect()
+            };
+            after.retain(|id| !change.leaving.contains(id));
+            after.extend(change.joining.clone());
+            prop_assert_eq!(after, model.iter().map(u8::to_string).collect::<BTreeSet<_>>());
+            prop_assert!(change.joining.is_disjoint(&change.leaving));
+        }
+    }
+}

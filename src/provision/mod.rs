@@ -1,0 +1,208 @@
+//! The use cases: read the facts, ask the rules, keep the result and its audit row in one transaction.
+//!
+//! Push, pull, UI and CLI all come through here. A use case takes what its caller may see from a
+//! [`Caller`], which only an authenticated request or a configured job can make.
+
+mod groups;
+mod list;
+mod manager;
+mod members;
+mod render;
+mod resource;
+pub mod setup;
+mod users;
+
+use crate::clock::{Clock, Ids};
+use crate::directory::{ConnectionId, ConnectionStatus, InstanceId, KeyId, Profile, Timestamp};
+use crate::scim::project::Projection;
+use crate::scim::{Document, ErrorKind, ScimError};
+use crate::store::audit::Author;
+use crate::store::query::Viewer;
+use crate::store::{Store, StoreError};
+
+pub use groups::{Groups, SentGroup};
+pub use list::SCAN_ROWS_MAX;
+pub use members::ANSWERED_MEMBERS_MAX;
+pub use resource::Resource;
+pub use users::Users;
+
+/// How often a transaction is tried before contention becomes an error.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// How long a client of a paused connection is told to wait.
+const PAUSED_RETRY_AFTER_S: u32 = 300;
+
+/// The use cases on one database.
+#[derive(Debug, Clone)]
+pub struct Provision {
+    /// The database.
+    pub store: Store,
+    /// Where time comes from.
+    pub clock: Clock,
+    /// Where ids come from.
+    pub ids: Ids,
+}
+
+/// Who calls: a connection of an instance, by one of its keys.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The instance: no query on owned rows is made without it.
+    pub instance: InstanceId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Its name, for the audit trail.
+    pub connection_name: String,
+    /// The name of its directory.
+    pub directory_key: String,
+    /// Whether it may write.
+    pub status: ConnectionStatus,
+    /// Whose habits it follows.
+    pub profile: Profile,
+    /// The key that was used.
+    pub key: KeyId,
+    /// The request.
+    pub request_id: Option<String>,
+    /// The absolute address of `/scim/v2` as the caller knows it, for links in answers.
+    pub base: String,
+}
+
+/// Which resources a query wants, and what of them.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The filter, as written.
+    pub filter: Option<String>,
+    /// The place of the first resource, from 1.
+    pub start_index: u64,
+    /// The resources on the page at most.
+    pub count: u64,
+    /// What of each resource.
+    pub projection: Projection,
+}
+
+/// A page of resources.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// How many the query selects altogether.
+    pub total: u64,
+    /// The resources of the page.
+    pub resources: Vec<Document>,
+}
+
+/// What a PATCH is answered with.
+#[derive(Debug, Clone)]
+pub enum Patched {
+    /// The resource.
+    Resource(Document),
+    /// Nothing: the group has more members than a client should have to read for one change.
+    TooLargeToShow,
+}
+
+/// Why a use case did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller asked for something that cannot be.
+    #[error(transparent)]
+    Refused(#[from] ScimError),
+    /// The database could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a use case gives.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Does a unit of work in a transaction and commits it; does it again from the start when the
+/// database could not order it among others.
+macro_rules! transact {
+    ($store:expr, |$tx:ident| $work:expr) => {{
+        let mut attempt = 1;
+        loop {
+            let mut $tx = $store.begin().await?;
+            let done: $crate::provision::Result<_> = match $work {
+                Ok(done) => $tx.commit().await.map(|()| done).map_err(Into::into),
+                Err(error) => Err(error),
+            };
+            match done {
+                Err($crate::provision::Error::Store($crate::store::StoreError::Contention(_)))
+                    if attempt < $crate::provision::ATTEMPTS_MAX =>
+                {
+                    attempt += 1;
+                }
+                done => break done,
+            }
+        }
+    }};
+}
+use transact;
+
+impl Caller {
+    /// What the connection can see.
+    #[must_use]
+    pub fn viewer(&self) -> Viewer {
+        Viewer::Connection(self.connection)
+    }
+
+    /// The author of what the connection does now.
+    #[must_use]
+    pub fn author(&self, at: Timestamp, ids: Ids) -> Author {
+        Author {
+            name: self.connection_name.clone(),
+            connection: Some(self.connection),
+            key: Some(self.key),
+            request_id: self.request_id.clone(),
+            at,
+            ids,
+        }
+    }
+
+    /// Refuses a write of a connection that may only read.
+    fn require_enabled(&self) -> Result<()> {
+        let (kind, detail) = match self.status {
+            ConnectionStatus::Enabled => return Ok(()),
+            ConnectionStatus::Draft => (
+                ErrorKind::Forbidden,
+                format!(
+                    "the connection \"{}\" is a draft: it can be read and tested, and takes changes \
+                     once an administrator has enabled it",
+                    self.connection_name
+                ),
+            ),
+            ConnectionStatus::Paused => (
+                ErrorKind::TooManyRequests {
+                    retry_after_s: PAUSED_RETRY_AFTER_S,
+                },
+                format!(
+                    "the connection \"{}\" is paused by an administrator: send the change again \
+                     later",
+                    self.connection_name
+                ),
+            ),
+        };
+        Err(ScimError::new(kind, detail).into())
+    }
+}
+
+/// The refusal of an id that does not exist, or not for this caller.
+fn not_found(kind: &str, id: &str) -> Error {
+    // An id of a client can be anything; what is repeated of it is cut.
+    let id: String = id.chars().take(64).collect();
+    ScimError::new(
+        ErrorKind::NotFound,
+        format!("there is no {kind} with the id \"{id}\""),
+    )
+    .into()
+}
+
+/// The refusal of a name that another resource of the instance holds.
+fn taken(attribute: &str, value: &str, owner: &str) -> Error {
+    let detail = format!("{attribute} \"{value}\" belongs to another {owner} of this instance");
+    ScimError::new(ErrorKind::Uniqueness, detail).into()
+}
+
+/// A database conflict on a name becomes the protocol's uniqueness error.
+fn conflict_on(error: StoreError, attribute: &str, value: &str, owner: &str) -> Error {
+    match error {
+        StoreError::Conflict => taken(attribute, value, owner),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,254 @@
+//! The use cases that Users and Groups share: find, show, create, replace, change, delete.
+//!
+//! A [`Resource`] brings what differs (its table, its document, its own rules); the order of things
+//! is the same for both: refuse who may not write, lock, decide, keep with an audit row, show.
+
+use std::future::Future;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Caller, Listed, Patched, Provision, Query, Result, list, not_found, transact};
+use crate::clock::Ids;
+use crate::directory::ConnectionId;
+use crate::directory::rules::{Claim, claim};
+use crate::scim::message::Operation;
+use crate::scim::patch::{self, Change};
+use crate::scim::project::Projection;
+use crate::scim::schema::ResourceType;
+use crate::scim::{Document, ErrorKind, ScimError};
+use crate::store::audit::Author;
+use crate::store::query::{self, Narrow, Purpose, Table};
+use crate::store::{Record, StoreError, Tx};
+
+/// A kind of resource that clients provision: [`Users`](super::Users) or [`Groups`](super::Groups).
+pub trait Resource: 'static {
+    /// A row of its table.
+    type Row: Record + Sync;
+    /// What a client sends to create or replace one.
+    type Sent: Clone + Send + Sync;
+    /// Its table.
+    const TABLE: Table;
+    /// The attribute that is made of other rows: the groups of a user, the members of a group.
+    const RELATED: &'static str;
+
+    /// Its schemas.
+    fn kind() -> &'static ResourceType;
+    /// Reads the body of a POST or PUT.
+    fn read_sent(body: Value) -> std::result::Result<Self::Sent, ScimError>;
+    /// The id of a row.
+    fn id(row: &Self::Row) -> Uuid;
+    /// The connection that owns a row.
+    fn owner(row: &Self::Row) -> Option<ConnectionId>;
+
+    /// What clients read of some rows; `related` says whether [`Self::RELATED`] is wanted.
+    fn render(
+        tx: &mut Tx,
+        caller: &Caller,
+        rows: &[Self::Row],
+        related: bool,
+    ) -> impl Future<Output = std::result::Result<Vec<Document>, StoreError>> + Send;
+    /// What clients read of a row that a PATCH has changed.
+    fn render_changed(
+        tx: &mut Tx,
+        caller: &Caller,
+        row: Self::Row,
+        projection: &Projection,
+    ) -> impl Future<Output = Result<Patched>> + Send;
+
+    /// Keeps a new row, or picks up the Local one of the same name.
+    fn create(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        ids: Ids,
+        sent: Self::Sent,
+    ) -> impl Future<Output = Result<Self::Row>> + Send;
+    /// Replaces a row by what was sent.
+    fn replace(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Self::Row,
+        sent: Self::Sent,
+    ) -> impl Future<Output = Result<Self::Row>> + Send;
+    /// Makes the changes of a PATCH, all of them or none.
+    fn change(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Self::Row,
+        changes: Vec<Change<'_>>,
+    ) -> impl Future<Output = Result<Self::Row>> + Send;
+    /// Turns a row into a tombstone.
+    fn delete(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Self::Row,
+    ) -> impl Future<Output = Result<()>> + Send;
+}
+
+impl Provision {
+    /// Answers a query.
+    pub async fn list<R: Resource>(&self, caller: &Caller, query: &Query) -> Result<Listed> {
+        let mut tx = self.store.read().await?;
+        list::list::<R>(&mut tx, caller, query).await
+    }
+
+    /// Reads one resource.
+    pub async fn read<R: Resource>(
+        &self,
+        caller: &Caller,
+        id: &str,
+        projection: &Projection,
+    ) -> Result<Document> {
+        let mut tx = self.store.read().await?;
+        let row = find::<R>(&mut tx, caller, id, Purpose::Look).await?;
+        show::<R>(&mut tx, caller, row, projection).await
+    }
+
+    /// Creates a resource, or picks up the Local one of its name. A name that any other resource of
+    /// the instance holds is refused with `uniqueness`.
+    pub async fn create<R: Resource>(
+        &self,
+        caller: &Caller,
+        sent: R::Sent,
+        projection: &Projection,
+    ) -> Result<Document> {
+        caller.require_enabled()?;
+        let author = caller.author(self.clock.now(), self.ids);
+        transact!(self.store, |tx| {
+            match R::create(&mut tx, caller, &author, self.ids, sent.clone()).await {
+                Ok(row) => show::<R>(&mut tx, caller, row, projection).await,
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// Replaces a resource by what the client sent.
+    pub async fn replace<R: Resource>(
+        &self,
+        caller: &Caller,
+        id: &str,
+        sent: R::Sent,
+        projection: &Projection,
+    ) -> Result<Document> {
+        caller.require_enabled()?;
+        let author = caller.author(self.clock.now(), self.ids);
+        transact!(self.store, |tx| {
+            match replace::<R>(&mut tx, caller, &author, id, sent.clone()).await {
+                Ok(row) => show::<R>(&mut tx, caller, row, projection).await,
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// Changes a resource by the operations of a PATCH, all of them or none.
+    pub async fn patch<R: Resource>(
+        &self,
+        caller: &Caller,
+        id: &str,
+        operations: Vec<Operation>,
+        projection: &Projection,
+    ) -> Result<Patched> {
+        caller.require_enabled()?;
+        let author = caller.author(self.clock.now(), self.ids);
+        let changes = patch::changes(R::kind(), operations)?;
+        transact!(self.store, |tx| {
+            match change::<R>(&mut tx, caller, &author, id, changes.clone()).await {
+                Ok(row) => R::render_changed(&mut tx, caller, row, projection).await,
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// Deletes a resource: from now on it is a 404 and its name is free.
+    ///
+    /// A Local one is refused: a connection deletes what it has provisioned, nothing else.
+    pub async fn delete<R: Resource>(&self, caller: &Caller, id: &str) -> Result<()> {
+        caller.require_enabled()?;
+        let author = caller.author(self.clock.now(), self.ids);
+        transact!(self.store, |tx| delete::<R>(&mut tx, caller, &author, id)
+            .await)
+    }
+}
+
+/// Whether a write by the caller picks the row up.
+pub(super) fn picks_up<R: Resource>(row: &R::Row, caller: &Caller) -> Result<bool> {
+    match claim(R::owner(row), caller.connection) {
+        Claim::Own => Ok(false),
+        Claim::PickUp => Ok(true),
+        // The caller cannot see such a row; code that forgets this must not write it either.
+        Claim::Foreign => Err(not_found(R::kind().name, &R::id(row).to_string())),
+    }
+}
+
+/// The row in full, as the client asked for it.
+pub(super) async fn show<R: Resource>(
+    tx: &mut Tx,
+    caller: &Caller,
+    row: R::Row,
+    projection: &Projection,
+) -> Result<Document> {
+    let rows = [row];
+    let shown = R::render(tx, caller, &rows, projection.wants(R::RELATED)).await?;
+    Ok(shown
+        .into_iter()
+        .next()
+        .map(|row| projection.apply(R::kind(), row))
+        .unwrap_or_default())
+}
+
+async fn find<R: Resource>(
+    tx: &mut Tx,
+    caller: &Caller,
+    id: &str,
+    purpose: Purpose,
+) -> Result<R::Row> {
+    let unknown = || not_found(R::kind().name, id);
+    let narrow = Narrow::Id(id.parse().map_err(|_| unknown())?);
+    let (instance, viewer) = (caller.instance, caller.viewer());
+    let found = query::one(tx, &R::TABLE, instance, viewer, &narrow, purpose).await?;
+    found.ok_or_else(unknown)
+}
+
+async fn replace<R: Resource>(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    id: &str,
+    sent: R::Sent,
+) -> Result<R::Row> {
+    let before = find::<R>(tx, caller, id, Purpose::Change).await?;
+    R::replace(tx, caller, author, before, sent).await
+}
+
+async fn change<R: Resource>(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    id: &str,
+    changes: Vec<Change<'_>>,
+) -> Result<R::Row> {
+    let before = find::<R>(tx, caller, id, Purpose::Change).await?;
+    R::change(tx, caller, author, before, changes).await
+}
+
+async fn delete<R: Resource>(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    id: &str,
+) -> Result<()> {
+    let before = find::<R>(tx, caller, id, Purpose::Change).await?;
+    if picks_up::<R>(&before, caller)? {
+        let detail = format!(
+            "the {} is Local: this connection never provisioned it, so an administrator has to \
+             delete it",
+            R::kind().name
+        );
+        return Err(ScimError::new(ErrorKind::Forbidden, detail).into());
+    }
+    R::delete(tx, caller, author, before).await
+}

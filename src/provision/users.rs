@@ -1,0 +1,374 @@
+//! Users: accounts as a client of the protocol handles them.
+
+use scim_v2::schema_urns;
+use serde_json::{Map, Value};
+
+use super::resource::{Resource, picks_up, show};
+use super::{Caller, Patched, Provision, Result, conflict_on, manager, render, taken, transact};
+use crate::clock::Ids;
+use crate::directory::rules::{Facts, effective_status};
+use crate::directory::{
+    Account, AccountId, ConnectionId, InstanceId, ManagerLink, MemberId, Status, Timestamp,
+};
+use crate::scim::patch::{self, Change};
+use crate::scim::project::Projection;
+use crate::scim::resource::{self, is_urn, require_attributes, require_indexable};
+use crate::scim::schema::ResourceType;
+use crate::scim::schemas::USER;
+use crate::scim::{Document, ScimError};
+use crate::store::audit::{self, Author, Category};
+use crate::store::query::Table;
+use crate::store::{StoreError, Tx, accounts, memberships};
+use uuid::Uuid;
+
+/// How often a creation looks again when the holder of its name vanishes in between.
+const CREATE_ATTEMPTS: usize = 3;
+
+/// Users of the protocol: accounts of the directory.
+#[derive(Debug)]
+pub struct Users;
+
+impl Resource for Users {
+    type Row = Account;
+    type Sent = Document;
+    const TABLE: Table = accounts::TABLE;
+    const RELATED: &'static str = "groups";
+
+    fn kind() -> &'static ResourceType {
+        &USER
+    }
+
+    fn read_sent(body: Value) -> std::result::Result<Document, ScimError> {
+        let document = resource::read(&USER, body)?;
+        require_attributes(&USER, &document)?;
+        Ok(document)
+    }
+
+    fn id(row: &Account) -> Uuid {
+        row.id.0
+    }
+
+    fn owner(row: &Account) -> Option<ConnectionId> {
+        row.connection
+    }
+
+    async fn render(
+        tx: &mut Tx,
+        caller: &Caller,
+        rows: &[Account],
+        related: bool,
+    ) -> std::result::Result<Vec<Document>, StoreError> {
+        let ids: Vec<MemberId> = rows.iter().map(|account| account.id.into()).collect();
+        let groups = if related {
+            memberships::of_members(tx, caller.instance, &ids).await?
+        } else {
+            Vec::new()
+        };
+        let groups_of = |id: MemberId| {
+            let start = groups.partition_point(|group| group.member < id);
+            let end = groups.partition_point(|group| group.member <= id);
+            groups.get(start..end).unwrap_or_default()
+        };
+        Ok(rows
+            .iter()
+            .map(|row| render::user(caller, row, groups_of(row.id.into())))
+            .collect())
+    }
+
+    async fn render_changed(
+        tx: &mut Tx,
+        caller: &Caller,
+        row: Account,
+        projection: &Projection,
+    ) -> Result<Patched> {
+        show::<Self>(tx, caller, row, projection)
+            .await
+            .map(Patched::Resource)
+    }
+
+    async fn create(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        ids: Ids,
+        sent: Document,
+    ) -> Result<Account> {
+        let id = AccountId(ids.fresh());
+        let mut account = Account {
+            connection: Some(caller.connection),
+            ..blank(id, author.at)
+        };
+        account.document = sent;
+        account
+            .document
+            .entry("active")
+            .or_insert(Value::Bool(true));
+        derive(&mut account)?;
+        for _ in 0..CREATE_ATTEMPTS {
+            manager::serialize(tx, caller.instance, None, &account).await?;
+            account.manager.account = manager::resolve(tx, caller.instance, &account).await?;
+            if accounts::insert(tx, caller.instance, &account).await? {
+                manager::settle(tx, caller.instance, author, None, &account).await?;
+                record(
+                    tx,
+                    caller.instance,
+                    author,
+                    None,
+                    &account,
+                    "account.created",
+                )
+                .await?;
+                return Ok(account);
+            }
+            // Somebody holds the name. Who locks that row sees whether it can be picked up.
+            let holder = accounts::holder_of_name(tx, caller.instance, &account.user_name).await?;
+            match holder {
+                None => {}
+                Some(holder) if holder.connection.is_none() => {
+                    return Self::replace(tx, caller, author, holder, account.document).await;
+                }
+                Some(_) => break,
+            }
+        }
+        Err(taken("userName", &account.user_name, "account"))
+    }
+
+    /// Clients leave out what they do not manage, so a missing `externalId` or `active` stays as it
+    /// is, and a PUT that disables keeps the extensions that it does not name.
+    async fn replace(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Account,
+        sent: Document,
+    ) -> Result<Account> {
+        let document = replaced(&before, sent);
+        keep(tx, caller, author, before, document).await
+    }
+
+    async fn change(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Account,
+        changes: Vec<Change<'_>>,
+    ) -> Result<Account> {
+        let mut document = before.document.clone();
+        for change in changes {
+            patch::apply(&mut document, change)?;
+        }
+        require_attributes(&USER, &document)?;
+        keep(tx, caller, author, before, document).await
+    }
+
+    async fn delete(tx: &mut Tx, caller: &Caller, author: &Author, before: Account) -> Result<()> {
+        let mut after = Account {
+            deleted_at: Some(author.at),
+            version: before.version + 1,
+            modified_at: author.at,
+            ..before.clone()
+        };
+        (after.status, after.reason) = effective_status(facts(&after));
+        manager::serialize(tx, caller.instance, Some(&before), &after).await?;
+        accounts::update(tx, caller.instance, &before, &after).await?;
+        manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
+        record(
+            tx,
+            caller.instance,
+            author,
+            Some(&before),
+            &after,
+            "account.deleted",
+        )
+        .await
+    }
+}
+
+impl Provision {
+    /// Creates an account that no connection owns: a person whom the intranet knows already.
+    pub async fn create_local_account(
+        &self,
+        instance: InstanceId,
+        author: &Author,
+        document: Document,
+    ) -> Result<Account> {
+        require_attributes(&USER, &document)?;
+        let mut account = blank(AccountId(self.ids.fresh()), author.at);
+        account.document = document;
+        account
+            .document
+            .entry("active")
+            .or_insert(Value::Bool(true));
+        derive(&mut account)?;
+        transact!(self.store, |tx| insert_local(
+            &mut tx, instance, author, &account
+        )
+        .await)?;
+        Ok(account)
+    }
+}
+
+async fn insert_local(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    account: &Account,
+) -> Result<()> {
+    if !accounts::insert(tx, instance, account).await? {
+        return Err(taken("userName", &account.user_name, "account"));
+    }
+    record(tx, instance, author, None, account, "account.created").await
+}
+
+/// Keeps a new document of an account; writes nothing if nothing is new.
+async fn keep(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    before: Account,
+    document: Document,
+) -> Result<Account> {
+    let picked_up = picks_up::<Users>(&before, caller)?;
+    if !picked_up && before.document == document {
+        return Ok(before);
+    }
+    let mut after = Account {
+        connection: Some(caller.connection),
+        version: before.version + 1,
+        modified_at: author.at,
+        document,
+        ..before.clone()
+    };
+    derive(&mut after)?;
+    manager::serialize(tx, caller.instance, Some(&before), &after).await?;
+    after.manager.account = manager::resolve(tx, caller.instance, &after).await?;
+    accounts::update(tx, caller.instance, &before, &after)
+        .await
+        .map_err(|error| conflict_on(error, "userName", &after.user_name, "account"))?;
+    manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
+    let action = if picked_up {
+        "account.picked_up"
+    } else {
+        "account.changed"
+    };
+    record(tx, caller.instance, author, Some(&before), &after, action).await?;
+    Ok(after)
+}
+
+fn replaced(before: &Account, mut document: Document) -> Document {
+    for kept in ["externalId", "active"] {
+        if let (None, Some(value)) = (document.get(kept), before.document.get(kept)) {
+            document.insert(kept.to_owned(), value.clone());
+        }
+    }
+    let disables = before.active && document.get("active") == Some(&Value::Bool(false));
+    if disables {
+        for (key, value) in &before.document {
+            if is_urn(key) && !document.contains_key(key) {
+                document.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    document
+}
+
+/// Reads out of the document what the directory keeps in columns of its own, and applies the rules.
+fn derive(account: &mut Account) -> Result<()> {
+    let enterprise = account.document.get(schema_urns::ENTERPRISE_USER);
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let manager = enterprise.and_then(|parts| parts.get("manager")?.get("value"));
+    let employee_number = text(enterprise.and_then(|parts| parts.get("employeeNumber")));
+    let sent = text(manager);
+    account.user_name = text(account.document.get("userName")).unwrap_or_default();
+    account.external_id = text(account.document.get("externalId"));
+    account.display_name = text(account.document.get("displayName"));
+    account.employee_number = employee_number;
+    account.manager = ManagerLink {
+        sent,
+        account: None,
+    };
+    // A client that takes `active` away says nothing about whether the person may enter.
+    if let Some(Value::Bool(active)) = account.document.get("active") {
+        account.active = *active;
+    }
+    (account.status, account.reason) = effective_status(facts(account));
+    for (path, text) in [
+        ("userName", Some(&account.user_name)),
+        ("externalId", account.external_id.as_ref()),
+        ("displayName", account.display_name.as_ref()),
+        ("employeeNumber", account.employee_number.as_ref()),
+        ("manager.value", account.manager.sent.as_ref()),
+    ] {
+        text.map_or(Ok(()), |text| require_indexable(path, text))?;
+    }
+    let emails = account.document.get("emails").and_then(Value::as_array);
+    for email in emails
+        .into_iter()
+        .flatten()
+        .filter_map(|email| email.get("value")?.as_str())
+    {
+        require_indexable("emails.value", email)?;
+    }
+    Ok(())
+}
+
+fn facts(account: &Account) -> Facts {
+    Facts {
+        deleted: account.deleted_at.is_some(),
+        active: account.active,
+    }
+}
+
+fn blank(id: AccountId, at: Timestamp) -> Account {
+    Account {
+        id,
+        connection: None,
+        document: Map::new(),
+        user_name: String::new(),
+        external_id: None,
+        display_name: None,
+        employee_number: None,
+        active: true,
+        status: Status::Active,
+        reason: None,
+        manager: ManagerLink::default(),
+        version: 1,
+        created_at: at,
+        modified_at: at,
+        deleted_at: None,
+    }
+}
+
+async fn record(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    before: Option<&Account>,
+    after: &Account,
+    action: &str,
+) -> Result<()> {
+    let event = author.event(Category::UserSync, action, "account", after.id.0);
+    let (was, is) = (before.map(facets).unwrap_or_default(), facets(after));
+    let event = audit::Event {
+        before: before.map(|_| audit::differing(&was, &is)),
+        after: Some(audit::differing(&is, &was)),
+        rule: after.reason.map(|reason| reason.word().to_owned()),
+        ..event
+    };
+    Ok(audit::append(tx, instance, &[event]).await?)
+}
+
+/// An account as the audit trail compares it: its document and what the server made of it.
+fn facets(account: &Account) -> Map<String, Value> {
+    let mut facets = account.document.clone();
+    facets.insert("status".to_owned(), account.status.word().into());
+    facets.insert(
+        "connection".to_owned(),
+        account.connection.map(|id| id.to_string()).into(),
+    );
+    facets.insert(
+        "manager".to_owned(),
+        account.manager.account.map(|id| id.to_string()).into(),
+    );
+    facets
+}

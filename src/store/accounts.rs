@@ -1,0 +1,338 @@
+//! Accounts and what is indexed of them.
+
+use serde_json::Value;
+
+use super::query::{self, Narrow, Page, Purpose, Table, Viewer};
+use super::row::{Id, Record, Row};
+use super::sql::Bind;
+use super::{BATCH_MAX, Sql, StoreError, Tx};
+use crate::directory::rules::ReferenceKind;
+use crate::directory::{
+    Account, AccountId, ConnectionId, InstanceId, ManagerLink, StatusReason, Timestamp,
+};
+use crate::scim::fold::fold;
+
+/// The steps that a chain of managers is followed upwards.
+pub const MANAGER_CHAIN_MAX: i64 = 100;
+
+/// How accounts are read.
+pub const TABLE: Table = Table {
+    select: "SELECT r.id, r.connection_id, r.user_name, r.external_id, r.display_name, \
+             r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
+             r.document, r.version, r.created_at, r.modified_at, r.deleted_at \
+             FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
+    count: "SELECT COUNT(*) AS n FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
+};
+
+impl Record for Account {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.get("id")?,
+            connection: row.get("connection_id")?,
+            document: row.get("document")?,
+            user_name: row.get("user_name")?,
+            external_id: row.get("external_id")?,
+            display_name: row.get("display_name")?,
+            employee_number: row.get("employee_number")?,
+            active: row.get("active")?,
+            status: row.get("status")?,
+            reason: row.get("status_reason")?,
+            manager: ManagerLink {
+                sent: row.get("manager_ref")?,
+                account: row.get("manager_id")?,
+            },
+            version: row.get("version")?,
+            created_at: row.get("created_at")?,
+            modified_at: row.get("modified_at")?,
+            deleted_at: row.get("deleted_at")?,
+        })
+    }
+}
+
+/// The account that holds a user name, whoever owns it; locked.
+pub async fn holder_of_name(
+    tx: &mut Tx,
+    instance: InstanceId,
+    user_name: &str,
+) -> Result<Option<Account>, StoreError> {
+    let narrow = Narrow::UserName(fold(user_name).into_owned());
+    query::one(
+        tx,
+        &TABLE,
+        instance,
+        Viewer::Administrator,
+        &narrow,
+        Purpose::Change,
+    )
+    .await
+}
+
+/// A page of accounts in the order of creation.
+pub async fn page(
+    tx: &mut Tx,
+    instance: InstanceId,
+    viewer: Viewer,
+    narrow: &Narrow,
+    page: Page,
+) -> Result<Vec<Account>, StoreError> {
+    query::page(tx, &TABLE, instance, viewer, narrow, page).await
+}
+
+/// Keeps a new account, unless a live one holds its user name: then nothing is kept and the answer is
+/// `false`. The transaction stays usable.
+pub async fn insert(
+    tx: &mut Tx,
+    instance: InstanceId,
+    account: &Account,
+) -> Result<bool, StoreError> {
+    let mut sql = Sql::new(
+        "INSERT INTO accounts (instance_id, id, connection_id, user_name, user_name_key, \
+         external_id, display_name, display_name_key, employee_number, active, status, \
+         status_reason, manager_ref, manager_ref_key, manager_id, document, version, created_at, \
+         modified_at, deleted_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+         $14, $15, $16, $17, $18, $19, $20) ON CONFLICT DO NOTHING",
+    );
+    for value in columns(instance, account) {
+        sql = sql.bind(value);
+    }
+    if tx.execute(sql).await? == 0 {
+        return Ok(false);
+    }
+    insert_emails(tx, instance, account).await?;
+    Ok(true)
+}
+
+/// Keeps a changed account; `Conflict` if another live one holds its user name.
+pub async fn update(
+    tx: &mut Tx,
+    instance: InstanceId,
+    before: &Account,
+    account: &Account,
+) -> Result<(), StoreError> {
+    let mut sql = Sql::new(
+        "UPDATE accounts SET connection_id = $3, user_name = $4, user_name_key = $5, \
+         external_id = $6, display_name = $7, display_name_key = $8, employee_number = $9, \
+         active = $10, status = $11, status_reason = $12, manager_ref = $13, \
+         manager_ref_key = $14, manager_id = $15, document = $16, version = $17, created_at = $18, \
+         modified_at = $19, deleted_at = $20 WHERE instance_id = $1 AND id = $2",
+    );
+    for value in columns(instance, account) {
+        sql = sql.bind(value);
+    }
+    tx.execute(sql).await?;
+    if before.document.get("emails") != account.document.get("emails") {
+        let sql = Sql::new("DELETE FROM account_emails WHERE instance_id = $1 AND account_id = $2");
+        tx.execute(sql.bind(instance).bind(account.id)).await?;
+        insert_emails(tx, instance, account).await?;
+    }
+    Ok(())
+}
+
+/// The values of an account's columns, in the order of `insert` and `update`.
+fn columns(instance: InstanceId, account: &Account) -> [Bind; 20] {
+    let key = |text: &Option<String>| text.as_deref().map(|text| fold(text).into_owned());
+    [
+        instance.into(),
+        account.id.into(),
+        account.connection.into(),
+        account.user_name.as_str().into(),
+        fold(&account.user_name).into_owned().into(),
+        account.external_id.as_deref().into(),
+        account.display_name.as_deref().into(),
+        key(&account.display_name).into(),
+        account.employee_number.as_deref().into(),
+        account.active.into(),
+        account.status.word().into(),
+        account.reason.map(StatusReason::word).into(),
+        account.manager.sent.as_deref().into(),
+        key(&account.manager.sent).into(),
+        account.manager.account.into(),
+        Value::from(account.document.clone()).to_string().into(),
+        account.version.into(),
+        account.created_at.into(),
+        account.modified_at.into(),
+        account.deleted_at.into(),
+    ]
+}
+
+/// The e-mail addresses of an account, folded, as they are indexed.
+#[must_use]
+pub fn email_keys(account: &Account) -> Vec<String> {
+    let emails = account.document.get("emails").and_then(Value::as_array);
+    emails
+        .into_iter()
+        .flatten()
+        .filter_map(|email| email.get("value")?.as_str())
+        .map(|value| fold(value).into_owned())
+        .collect()
+}
+
+async fn insert_emails(
+    tx: &mut Tx,
+    instance: InstanceId,
+    account: &Account,
+) -> Result<(), StoreError> {
+    let keys = email_keys(account);
+    let rows: Vec<[Bind; 4]> = (0..)
+        .zip(keys)
+        .map(|(position, key): (i64, _)| {
+            [
+                instance.into(),
+                account.id.into(),
+                position.into(),
+                key.into(),
+            ]
+        })
+        .collect();
+    for rows in rows.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "INSERT INTO account_emails (instance_id, account_id, position, value_key) VALUES ",
+        );
+        sql.push_rows(rows.iter().cloned());
+        tx.execute(sql).await?;
+    }
+    Ok(())
+}
+
+struct Candidate(ReferenceKind, AccountId);
+
+impl Record for Candidate {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let kind = match row.get::<i64>("kind")? {
+            1 => ReferenceKind::Id,
+            2 => ReferenceKind::ExternalId,
+            3 => ReferenceKind::UserName,
+            4 => ReferenceKind::Email,
+            _ => ReferenceKind::EmployeeNumber,
+        };
+        Ok(Self(kind, row.get("id")?))
+    }
+}
+
+/// The accounts of a connection that answer to a reference to a manager, and how.
+pub async fn manager_candidates(
+    tx: &mut Tx,
+    instance: InstanceId,
+    connection: ConnectionId,
+    reference: &str,
+) -> Result<Vec<(ReferenceKind, AccountId)>, StoreError> {
+    let sql = Sql::new(
+        "SELECT CAST(1 AS BIGINT) AS kind, a.id FROM accounts a WHERE a.instance_id = $1 \
+         AND a.connection_id = $2 AND a.deleted_at IS NULL AND a.id = $3 \
+         UNION ALL SELECT 2, a.id FROM accounts a WHERE a.instance_id = $1 \
+         AND a.connection_id = $2 AND a.deleted_at IS NULL AND a.external_id = $4 \
+         UNION ALL SELECT 3, a.id FROM accounts a WHERE a.instance_id = $1 \
+         AND a.connection_id = $2 AND a.deleted_at IS NULL AND a.user_name_key = $5 \
+         UNION ALL SELECT 4, a.id FROM account_emails e JOIN accounts a \
+         ON a.instance_id = e.instance_id AND a.id = e.account_id WHERE e.instance_id = $1 \
+         AND e.value_key = $5 AND a.connection_id = $2 AND a.deleted_at IS NULL \
+         UNION ALL SELECT 5, a.id FROM accounts a WHERE a.instance_id = $1 \
+         AND a.connection_id = $2 AND a.deleted_at IS NULL AND a.employee_number = $4 \
+         LIMIT 100",
+    )
+    .bind(instance)
+    .bind(connection)
+    .bind(Bind::Uuid(reference.parse().ok()))
+    .bind(reference)
+    .bind(fold(reference).into_owned());
+    let found = tx.fetch_all::<Candidate>(sql).await?;
+    Ok(found
+        .into_iter()
+        .map(|Candidate(kind, id)| (kind, id))
+        .collect())
+}
+
+/// A reference to a manager that accounts of a connection hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The connection of the accounts.
+    pub connection: ConnectionId,
+    /// The reference as sent.
+    pub sent: String,
+}
+
+impl Record for Reference {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            connection: row.get("connection_id")?,
+            sent: row.get("manager_ref")?,
+        })
+    }
+}
+
+/// The references whose folded text is one of `keys`, each once.
+pub async fn references(
+    tx: &mut Tx,
+    instance: InstanceId,
+    keys: &[String],
+) -> Result<Vec<Reference>, StoreError> {
+    let mut found = Vec::new();
+    for keys in keys.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "SELECT DISTINCT a.connection_id, a.manager_ref FROM accounts a \
+             WHERE a.instance_id = $1 AND a.connection_id IS NOT NULL AND a.deleted_at IS NULL \
+             AND a.manager_ref_key IN ",
+        )
+        .bind(instance);
+        sql.push_list(keys.iter().map(String::as_str));
+        found.extend(tx.fetch_all::<Reference>(sql).await?);
+    }
+    Ok(found)
+}
+
+/// Links all accounts that hold a reference to `manager`, or to nobody; those in `except` stay as
+/// they are. The ids of the accounts whose link changed.
+pub async fn link(
+    tx: &mut Tx,
+    instance: InstanceId,
+    reference: &Reference,
+    manager: Option<AccountId>,
+    except: &[AccountId],
+    at: Timestamp,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut sql = Sql::new(
+        "UPDATE accounts SET manager_id = $4, version = version + 1, modified_at = $5 \
+         WHERE instance_id = $1 AND connection_id = $2 AND manager_ref = $3 \
+         AND manager_ref_key = $6 AND deleted_at IS NULL AND manager_id IS DISTINCT FROM $4",
+    )
+    .bind(instance)
+    .bind(reference.connection)
+    .bind(reference.sent.as_str())
+    .bind(manager)
+    .bind(at)
+    .bind(fold(&reference.sent).into_owned());
+    if !except.is_empty() {
+        sql.push(" AND id NOT IN ")
+            .push_list(except.iter().copied());
+    }
+    sql.push(" RETURNING id");
+    Ok(tx
+        .fetch_all::<Id<AccountId>>(sql)
+        .await?
+        .into_iter()
+        .map(|Id(id)| id)
+        .collect())
+}
+
+/// An account and all its managers upwards: whom it must not be the manager of.
+pub async fn chain_above(
+    tx: &mut Tx,
+    instance: InstanceId,
+    id: AccountId,
+) -> Result<Vec<AccountId>, StoreError> {
+    let sql = Sql::new(
+        "WITH RECURSIVE chain (id, step) AS (SELECT $2, CAST(0 AS BIGINT) \
+         UNION ALL SELECT a.manager_id, c.step + 1 FROM chain c JOIN accounts a \
+         ON a.instance_id = $1 AND a.id = c.id \
+         WHERE a.manager_id IS NOT NULL AND c.step < $3) SELECT id FROM chain",
+    )
+    .bind(instance)
+    .bind(id)
+    .bind(MANAGER_CHAIN_MAX);
+    Ok(tx
+        .fetch_all::<Id<AccountId>>(sql)
+        .await?
+        .into_iter()
+        .map(|Id(id)| id)
+        .collect())
+}

@@ -1,0 +1,107 @@
+//! Groups.
+
+use serde_json::Value;
+
+use super::query::{self, Narrow, Page, Purpose, Table, Viewer};
+use super::row::{Record, Row};
+use super::sql::Bind;
+use super::{Sql, StoreError, Tx};
+use crate::directory::{Group, InstanceId};
+use crate::scim::fold::fold;
+
+/// How groups are read.
+pub const TABLE: Table = Table {
+    select: "SELECT r.id, r.connection_id, r.display_name, r.external_id, r.document, r.version, \
+             r.created_at, r.modified_at, r.deleted_at \
+             FROM groups r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
+    count: "SELECT COUNT(*) AS n FROM groups r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
+};
+
+impl Record for Group {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.get("id")?,
+            connection: row.get("connection_id")?,
+            document: row.get("document")?,
+            display_name: row.get("display_name")?,
+            external_id: row.get("external_id")?,
+            version: row.get("version")?,
+            created_at: row.get("created_at")?,
+            modified_at: row.get("modified_at")?,
+            deleted_at: row.get("deleted_at")?,
+        })
+    }
+}
+
+/// The group that holds a name, whoever owns it; locked.
+pub async fn holder_of_name(
+    tx: &mut Tx,
+    instance: InstanceId,
+    display_name: &str,
+) -> Result<Option<Group>, StoreError> {
+    let narrow = Narrow::DisplayName(fold(display_name).into_owned());
+    query::one(
+        tx,
+        &TABLE,
+        instance,
+        Viewer::Administrator,
+        &narrow,
+        Purpose::Change,
+    )
+    .await
+}
+
+/// A page of groups in the order of creation.
+pub async fn page(
+    tx: &mut Tx,
+    instance: InstanceId,
+    viewer: Viewer,
+    narrow: &Narrow,
+    page: Page,
+) -> Result<Vec<Group>, StoreError> {
+    query::page(tx, &TABLE, instance, viewer, narrow, page).await
+}
+
+/// Keeps a new group, unless a live one holds its name: then nothing is kept and the answer is
+/// `false`. The transaction stays usable.
+pub async fn insert(tx: &mut Tx, instance: InstanceId, group: &Group) -> Result<bool, StoreError> {
+    let mut sql = Sql::new(
+        "INSERT INTO groups (instance_id, id, connection_id, display_name, display_name_key, \
+         external_id, document, version, created_at, modified_at, deleted_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+    );
+    for value in columns(instance, group) {
+        sql = sql.bind(value);
+    }
+    Ok(tx.execute(sql).await? > 0)
+}
+
+/// Keeps a changed group; `Conflict` if another live one holds its name.
+pub async fn update(tx: &mut Tx, instance: InstanceId, group: &Group) -> Result<(), StoreError> {
+    let mut sql = Sql::new(
+        "UPDATE groups SET connection_id = $3, display_name = $4, display_name_key = $5, \
+         external_id = $6, document = $7, version = $8, created_at = $9, modified_at = $10, \
+         deleted_at = $11 WHERE instance_id = $1 AND id = $2",
+    );
+    for value in columns(instance, group) {
+        sql = sql.bind(value);
+    }
+    tx.execute(sql).await.map(drop)
+}
+
+/// The values of a group's columns, in the order of `insert` and `update`.
+fn columns(instance: InstanceId, group: &Group) -> [Bind; 11] {
+    [
+        instance.into(),
+        group.id.into(),
+        group.connection.into(),
+        group.display_name.as_str().into(),
+        fold(&group.display_name).into_owned().into(),
+        group.external_id.as_deref().into(),
+        Value::from(group.document.clone()).to_string().into(),
+        group.version.into(),
+        group.created_at.into(),
+        group.modified_at.into(),
+        group.deleted_at.into(),
+    ]
+}

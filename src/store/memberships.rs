@@ -1,0 +1,241 @@
+//! Who belongs to which group: one row for each member, so that the cost of a change follows the
+//! change and not the size of the group.
+
+use super::query::Viewer;
+use super::row::{Id, Record, Row};
+use super::sql::Bind;
+use super::{BATCH_MAX, Sql, StoreError, Tx};
+use crate::directory::{GroupId, InstanceId, MemberId, MemberKind};
+
+/// A member as it is shown.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The group.
+    pub group: GroupId,
+    /// The account or group that belongs to it.
+    pub id: MemberId,
+    /// Which of the two.
+    pub kind: MemberKind,
+    /// Its name.
+    pub display: String,
+}
+
+impl Record for Member {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            group: row.get("group_id")?,
+            id: row.get("member_id")?,
+            kind: row.get("member_kind")?,
+            display: row.get("display")?,
+        })
+    }
+}
+
+/// A group that somebody belongs to.
+#[derive(Debug, Clone)]
+pub struct Belonging {
+    /// Who belongs to it.
+    pub member: MemberId,
+    /// The group.
+    pub group: GroupId,
+    /// The group's name.
+    pub display: String,
+}
+
+impl Record for Belonging {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            member: row.get("member_id")?,
+            group: row.get("group_id")?,
+            display: row.get("display")?,
+        })
+    }
+}
+
+struct Known(MemberId, MemberKind);
+
+impl Record for Known {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self(row.get("id")?, row.get("kind")?))
+    }
+}
+
+/// Those of `ids` that are live accounts or groups which the viewer can see, and which they are.
+pub async fn known(
+    tx: &mut Tx,
+    instance: InstanceId,
+    viewer: Viewer,
+    ids: &[MemberId],
+) -> Result<Vec<(MemberId, MemberKind)>, StoreError> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "SELECT a.id, 'account' AS kind FROM accounts a \
+             WHERE a.instance_id = $1 AND a.deleted_at IS NULL AND a.id IN ",
+        )
+        .bind(instance);
+        sql.push_list(ids.iter().copied());
+        push_visible(
+            &mut sql,
+            viewer,
+            " AND (a.connection_id IS NULL OR a.connection_id = ",
+        );
+        sql.push(
+            " UNION ALL SELECT g.id, 'group' FROM groups g \
+             WHERE g.instance_id = $1 AND g.deleted_at IS NULL AND g.id IN ",
+        );
+        sql.push_list(ids.iter().copied());
+        push_visible(
+            &mut sql,
+            viewer,
+            " AND (g.connection_id IS NULL OR g.connection_id = ",
+        );
+        found.extend(tx.fetch_all::<Known>(sql).await?);
+    }
+    Ok(found
+        .into_iter()
+        .map(|Known(id, kind)| (id, kind))
+        .collect())
+}
+
+fn push_visible(sql: &mut Sql, viewer: Viewer, condition: &'static str) {
+    if let Viewer::Connection(id) = viewer {
+        sql.push(condition).push_bind(id).push(")");
+    }
+}
+
+/// Adds members; the ids of those that were not there yet.
+pub async fn add(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+    members: &[(MemberId, MemberKind)],
+) -> Result<Vec<MemberId>, StoreError> {
+    let mut added = Vec::new();
+    for members in members.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "INSERT INTO memberships (instance_id, group_id, member_id, member_kind) VALUES ",
+        );
+        sql.push_rows(members.iter().map(|&(id, kind)| {
+            [
+                Bind::from(instance),
+                group.into(),
+                id.into(),
+                kind.word().into(),
+            ]
+        }));
+        sql.push(" ON CONFLICT DO NOTHING RETURNING member_id AS id");
+        added.extend(
+            tx.fetch_all::<Id<MemberId>>(sql)
+                .await?
+                .into_iter()
+                .map(|Id(id)| id),
+        );
+    }
+    Ok(added)
+}
+
+/// Removes members; the ids of those that were there.
+pub async fn remove(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+    members: &[MemberId],
+) -> Result<Vec<MemberId>, StoreError> {
+    let mut removed = Vec::new();
+    for members in members.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "DELETE FROM memberships WHERE instance_id = $1 AND group_id = $2 AND member_id IN ",
+        )
+        .bind(instance)
+        .bind(group);
+        sql.push_list(members.iter().copied())
+            .push(" RETURNING member_id AS id");
+        removed.extend(
+            tx.fetch_all::<Id<MemberId>>(sql)
+                .await?
+                .into_iter()
+                .map(|Id(id)| id),
+        );
+    }
+    Ok(removed)
+}
+
+/// Removes all members; their ids.
+pub async fn clear(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+) -> Result<Vec<MemberId>, StoreError> {
+    let sql = Sql::new(
+        "DELETE FROM memberships WHERE instance_id = $1 AND group_id = $2 RETURNING member_id AS id",
+    );
+    let removed = tx
+        .fetch_all::<Id<MemberId>>(sql.bind(instance).bind(group))
+        .await?;
+    Ok(removed.into_iter().map(|Id(id)| id).collect())
+}
+
+/// The ids of all members of a group, to hold a complete list against.
+pub async fn ids(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+) -> Result<Vec<MemberId>, StoreError> {
+    let sql = Sql::new(
+        "SELECT member_id AS id FROM memberships WHERE instance_id = $1 AND group_id = $2",
+    );
+    let found = tx
+        .fetch_all::<Id<MemberId>>(sql.bind(instance).bind(group))
+        .await?;
+    Ok(found.into_iter().map(|Id(id)| id).collect())
+}
+
+/// The live members of some groups, at most `limit` altogether, in a fixed order.
+pub async fn of_groups(
+    tx: &mut Tx,
+    instance: InstanceId,
+    groups: &[GroupId],
+    limit: i64,
+) -> Result<Vec<Member>, StoreError> {
+    let mut found = Vec::new();
+    for groups in groups.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "SELECT m.group_id, m.member_id, m.member_kind, \
+             COALESCE(a.display_name, a.user_name, g.display_name) AS display FROM memberships m \
+             LEFT JOIN accounts a ON a.instance_id = m.instance_id AND a.id = m.member_id \
+             AND a.deleted_at IS NULL \
+             LEFT JOIN groups g ON g.instance_id = m.instance_id AND g.id = m.member_id \
+             AND g.deleted_at IS NULL \
+             WHERE m.instance_id = $1 AND (a.id IS NOT NULL OR g.id IS NOT NULL) \
+             AND m.group_id IN ",
+        )
+        .bind(instance);
+        sql.push_list(groups.iter().copied());
+        sql.push(" ORDER BY m.group_id, m.member_id LIMIT ")
+            .push_bind(limit);
+        found.extend(tx.fetch_all::<Member>(sql).await?);
+    }
+    Ok(found)
+}
+
+/// The live groups that some accounts or groups directly belong to.
+pub async fn of_members(
+    tx: &mut Tx,
+    instance: InstanceId,
+    members: &[MemberId],
+) -> Result<Vec<Belonging>, StoreError> {
+    let mut found = Vec::new();
+    for members in members.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "SELECT m.member_id, m.group_id, g.display_name AS display FROM memberships m \
+             JOIN groups g ON g.instance_id = m.instance_id AND g.id = m.group_id \
+             WHERE m.instance_id = $1 AND g.deleted_at IS NULL AND m.member_id IN ",
+        )
+        .bind(instance);
+        sql.push_list(members.iter().copied())
+            .push(" ORDER BY m.member_id, m.group_id");
+        found.extend(tx.fetch_all::<Belonging>(sql).await?);
+    }
+    Ok(found)
+}

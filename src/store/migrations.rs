@@ -1,0 +1,28 @@
+//! The schema, in steps that are never edited once released.
+
+use std::borrow::Cow;
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+macro_rules! migrations {
+    ($folder:literal: $($version:literal $name:literal),* $(,)?) => {
+        Migrator::with_migrations(vec![$(Migration::new(
+            $version,
+            Cow::Borrowed($name),
+            MigrationType::Simple,
+            include_str!(concat!("../../migrations/", $folder, "/", $name, ".sql")).into_sql_str(),
+            false,
+        )),*])
+    };
+}
+
+/// For SQLite.
+pub(super) fn sqlite() -> Migrator {
+    migrations!("sqlite": 1 "0001_directory")
+}
+
+/// For PostgreSQL: the same tables, columns and nullability.
+pub(super) fn postgres() -> Migrator {
+    migrations!("postgres": 1 "0001_directory")
+}

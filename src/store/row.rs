@@ -1,0 +1,169 @@
+//! Reading rows by column name, the same way from both databases.
+
+use serde_json::{Map, Value};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use uuid::Uuid;
+
+use super::StoreError;
+use super::audit::Category;
+use crate::directory::{
+    AccountId, ConnectionId, ConnectionKind, ConnectionStatus, GroupId, InstanceId, KeyId,
+    MemberId, MemberKind, Profile, Status, StatusReason, TenantId, Timestamp, ids::AuditId,
+};
+
+/// A row of either database.
+#[derive(Debug)]
+pub enum Row {
+    /// Of SQLite.
+    Sqlite(SqliteRow),
+    /// Of PostgreSQL.
+    Postgres(PgRow),
+}
+
+/// What can be read from a row.
+pub trait Record: Sized + Send {
+    /// Reads the columns that the record needs.
+    fn read(row: &Row) -> Result<Self, StoreError>;
+}
+
+/// What can be read from a column.
+pub trait Column: Sized {
+    /// Reads the column of this name.
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError>;
+}
+
+impl Row {
+    /// The value of a column.
+    pub fn get<T: Column>(&self, column: &'static str) -> Result<T, StoreError> {
+        T::read(self, column)
+    }
+}
+
+macro_rules! native {
+    ($($type:ty),*) => {$(
+        impl Column for $type {
+            fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+                match row {
+                    Row::Sqlite(row) => row.try_get(column),
+                    Row::Postgres(row) => row.try_get(column),
+                }
+                .map_err(|error| corrupt(column, error))
+            }
+        }
+    )*};
+}
+
+native!(
+    Uuid,
+    Option<Uuid>,
+    String,
+    Option<String>,
+    i64,
+    Option<i64>,
+    bool
+);
+
+macro_rules! ids {
+    ($($id:ident),*) => {$(
+        impl Column for $id {
+            fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+                row.get(column).map($id)
+            }
+        }
+
+        impl Column for Option<$id> {
+            fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+                Ok(row.get::<Option<Uuid>>(column)?.map($id))
+            }
+        }
+    )*};
+}
+
+ids!(
+    AccountId,
+    AuditId,
+    ConnectionId,
+    GroupId,
+    InstanceId,
+    KeyId,
+    MemberId,
+    TenantId
+);
+
+macro_rules! words {
+    ($($name:ident),*) => {$(
+        impl Column for $name {
+            fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+                let word: String = row.get(column)?;
+                $name::from_word(&word).ok_or_else(|| corrupt(column, format!("the word {word}")))
+            }
+        }
+    )*};
+}
+
+words!(
+    Category,
+    ConnectionKind,
+    ConnectionStatus,
+    MemberKind,
+    Profile,
+    Status,
+    StatusReason
+);
+
+impl Column for Option<StatusReason> {
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+        match row.get::<Option<String>>(column)? {
+            None => Ok(None),
+            Some(_) => row.get(column).map(Some),
+        }
+    }
+}
+
+impl Column for Timestamp {
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+        row.get(column).map(Timestamp)
+    }
+}
+
+impl Column for Option<Timestamp> {
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+        Ok(row.get::<Option<i64>>(column)?.map(Timestamp))
+    }
+}
+
+impl Column for Map<String, Value> {
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+        let text: String = row.get(column)?;
+        serde_json::from_str(&text).map_err(|error| corrupt(column, error))
+    }
+}
+
+fn corrupt(column: &'static str, reason: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt {
+        column,
+        reason: reason.to_string(),
+    }
+}
+
+/// A row of one column, `n`: a count.
+#[derive(Debug)]
+pub struct Count(pub i64);
+
+impl Record for Count {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        row.get("n").map(Self)
+    }
+}
+
+/// A row of one column, `id`.
+#[derive(Debug)]
+pub struct Id<T>(pub T);
+
+impl<T: Column + Send> Record for Id<T> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        row.get("id").map(Self)
+    }
+}

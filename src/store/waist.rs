@@ -1,0 +1,349 @@
+//! The narrow waist: the only place that knows there are two drivers.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
+
+use super::row::{Record, Row};
+use super::sql::{Bind, Sql};
+use super::{StoreError, migrations};
+
+/// How long a request waits for a connection before it is answered 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a SQLite writer waits for another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pools: Pools,
+}
+
+#[derive(Debug, Clone)]
+enum Pools {
+    /// SQLite has one writer at a time; one connection for writing makes the queue fair.
+    Sqlite {
+        read: SqlitePool,
+        write: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+/// The database that a statement is for, where a word must differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+impl Dialect {
+    /// Locks the rows that a write is about to change. SQLite has one writer anyway.
+    #[must_use]
+    pub fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE",
+        }
+    }
+}
+
+/// A connection for reading, or a transaction for writing. Dropped without [`Tx::commit`], nothing
+/// that was written is kept.
+#[derive(Debug)]
+pub struct Tx {
+    link: Link,
+}
+
+#[derive(Debug)]
+enum Link {
+    SqliteRead(PoolConnection<Sqlite>),
+    SqliteWrite(Transaction<'static, Sqlite>),
+    PostgresRead(PoolConnection<Postgres>),
+    PostgresWrite(Transaction<'static, Postgres>),
+}
+
+enum Connection<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+impl Store {
+    /// Opens the database that `url` names, creates it if it is SQLite and missing, and brings its
+    /// schema up to date. `connections_max` bounds the pool.
+    ///
+    /// Acknowledged means durable: SQLite runs in WAL mode with `synchronous=FULL`; PostgreSQL with
+    /// `synchronous_commit=on`, whatever its own configuration says.
+    pub async fn open(url: &str, connections_max: u32) -> Result<Self, StoreError> {
+        let pools = if url.starts_with("sqlite:") {
+            Self::open_sqlite(url, connections_max).await?
+        } else {
+            let options = PgConnectOptions::from_str(url)?.options([("synchronous_commit", "on")]);
+            let pool = PgPoolOptions::new()
+                .max_connections(connections_max)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect_with(options)
+                .await?;
+            Pools::Postgres(pool)
+        };
+        let store = Self { pools };
+        match &store.pools {
+            Pools::Sqlite { write, .. } => migrations::sqlite().run(write).await,
+            Pools::Postgres(pool) => migrations::postgres().run(pool).await,
+        }
+        .map_err(StoreError::Migration)?;
+        Ok(store)
+    }
+
+    async fn open_sqlite(url: &str, connections_max: u32) -> Result<Pools, StoreError> {
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
+        Ok(Pools::Sqlite {
+            write: pool()
+                .max_connections(1)
+                .connect_with(options.clone())
+                .await?,
+            read: pool()
+                .max_connections(connections_max)
+                .connect_with(options)
+                .await?,
+        })
+    }
+
+    /// A connection for statements that change nothing.
+    pub async fn read(&self) -> Result<Tx, StoreError> {
+        let link = match &self.pools {
+            Pools::Sqlite { read, .. } => Link::SqliteRead(read.acquire().await?),
+            Pools::Postgres(pool) => Link::PostgresRead(pool.acquire().await?),
+        };
+        Ok(Tx { link })
+    }
+
+    /// A transaction for writing. On SQLite it takes the write lock at once: a transaction that first
+    /// reads and then writes would fail when another one wrote in between.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        let link = match &self.pools {
+            Pools::Sqlite { write, .. } => {
+                Link::SqliteWrite(write.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            Pools::Postgres(pool) => Link::PostgresWrite(pool.begin().await?),
+        };
+        Ok(Tx { link })
+    }
+
+    /// Which of the two databases this is.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self.pools {
+            Pools::Sqlite { .. } => Dialect::Sqlite,
+            Pools::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Waits for what is in flight and closes all connections.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { read, write } => {
+                read.close().await;
+                write.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+macro_rules! bind_all {
+    ($query:expr, $values:expr) => {{
+        let mut query = $query;
+        for value in $values {
+            query = match value {
+                Bind::Uuid(id) => query.bind(id),
+                Bind::Text(text) => query.bind(text),
+                Bind::Integer(number) => query.bind(number),
+                Bind::Boolean(flag) => query.bind(flag),
+            };
+        }
+        query
+    }};
+}
+
+/// Runs one sqlx call on either driver, with the values bound.
+macro_rules! run {
+    ($tx:expr, $sql:expr, $method:ident) => {{
+        let keep = $sql.recurs();
+        let (text, values) = $sql.into_parts();
+        let text = AssertSqlSafe(text.into_owned());
+        match $tx.connection() {
+            Connection::Sqlite(connection) => {
+                let query = sqlx::query(text).persistent(keep);
+                bind_all!(query, values)
+                    .$method(connection)
+                    .await
+                    .map(|done| done.into_either())
+            }
+            Connection::Postgres(connection) => {
+                let query = sqlx::query(text).persistent(keep);
+                bind_all!(query, values)
+                    .$method(connection)
+                    .await
+                    .map(|done| done.into_either())
+            }
+        }
+    }};
+}
+
+impl Tx {
+    /// Runs a statement; the number of rows it changed.
+    pub async fn execute(&mut self, sql: Sql) -> Result<u64, StoreError> {
+        let trace = Trace::of(&sql);
+        let changed: u64 = run!(self, sql, execute)?;
+        trace.done(changed);
+        Ok(changed)
+    }
+
+    /// Runs a statement; its first row, if it has one.
+    pub async fn fetch_optional<T: Record>(&mut self, sql: Sql) -> Result<Option<T>, StoreError> {
+        let trace = Trace::of(&sql);
+        let row: Option<Row> = run!(self, sql, fetch_optional)?;
+        trace.done(u64::from(row.is_some()));
+        row.as_ref().map(T::read).transpose()
+    }
+
+    /// Runs a statement; all of its rows.
+    pub async fn fetch_all<T: Record>(&mut self, sql: Sql) -> Result<Vec<T>, StoreError> {
+        let trace = Trace::of(&sql);
+        let rows: Vec<Row> = run!(self, sql, fetch_all)?;
+        trace.done(rows.len() as u64);
+        rows.iter().map(T::read).collect()
+    }
+
+    /// Makes concurrent writers who name one of these keys wait for each other until the
+    /// transaction ends.
+    ///
+    /// A person who names a manager and that manager, arriving at once, must not both miss each
+    /// other. SQLite has one writer, so nothing need be done; PostgreSQL takes transaction-level
+    /// advisory locks, in one order for all.
+    pub async fn serialize_on(&mut self, keys: &[String]) -> Result<(), StoreError> {
+        if self.dialect() == Dialect::Sqlite || keys.is_empty() {
+            return Ok(());
+        }
+        let mut keys = keys.to_vec();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut sql = Sql::new("SELECT 1");
+        for key in keys {
+            sql.push(", pg_advisory_xact_lock(hashtextextended(")
+                .push_bind(key)
+                .push(", 0))");
+        }
+        self.execute(sql).await.map(drop)
+    }
+
+    /// Keeps what was written. Only when this returns `Ok` may anybody be told so.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        match self.link {
+            Link::SqliteWrite(transaction) => transaction.commit().await?,
+            Link::PostgresWrite(transaction) => transaction.commit().await?,
+            Link::SqliteRead(_) | Link::PostgresRead(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Asks the database for a sign of life.
+    pub async fn ping(&mut self) -> Result<(), StoreError> {
+        match self.connection() {
+            Connection::Sqlite(connection) => connection.ping().await?,
+            Connection::Postgres(connection) => connection.ping().await?,
+        }
+        Ok(())
+    }
+
+    /// Which of the two databases this is.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self.link {
+            Link::SqliteRead(_) | Link::SqliteWrite(_) => Dialect::Sqlite,
+            Link::PostgresRead(_) | Link::PostgresWrite(_) => Dialect::Postgres,
+        }
+    }
+
+    fn connection(&mut self) -> Connection<'_> {
+        match &mut self.link {
+            Link::SqliteRead(connection) => Connection::Sqlite(connection),
+            Link::SqliteWrite(transaction) => Connection::Sqlite(transaction),
+            Link::PostgresRead(connection) => Connection::Postgres(connection),
+            Link::PostgresWrite(transaction) => Connection::Postgres(transaction),
+        }
+    }
+}
+
+/// What a driver answers, without the driver.
+trait IntoEither<T> {
+    fn into_either(self) -> T;
+}
+
+impl IntoEither<u64> for sqlx::sqlite::SqliteQueryResult {
+    fn into_either(self) -> u64 {
+        self.rows_affected()
+    }
+}
+
+impl IntoEither<u64> for sqlx::postgres::PgQueryResult {
+    fn into_either(self) -> u64 {
+        self.rows_affected()
+    }
+}
+
+impl IntoEither<Option<Row>> for Option<sqlx::sqlite::SqliteRow> {
+    fn into_either(self) -> Option<Row> {
+        self.map(Row::Sqlite)
+    }
+}
+
+impl IntoEither<Option<Row>> for Option<sqlx::postgres::PgRow> {
+    fn into_either(self) -> Option<Row> {
+        self.map(Row::Postgres)
+    }
+}
+
+impl IntoEither<Vec<Row>> for Vec<sqlx::sqlite::SqliteRow> {
+    fn into_either(self) -> Vec<Row> {
+        self.into_iter().map(Row::Sqlite).collect()
+    }
+}
+
+impl IntoEither<Vec<Row>> for Vec<sqlx::postgres::PgRow> {
+    fn into_either(self) -> Vec<Row> {
+        self.into_iter().map(Row::Postgres).collect()
+    }
+}
+
+/// The log line of one statement, at trace level: its text, never its values.
+struct Trace(Option<String>);
+
+impl Trace {
+    fn of(sql: &Sql) -> Self {
+        let wanted = tracing::enabled!(target: "scimd::statement", tracing::Level::TRACE);
+        Self(wanted.then(|| sql.text().to_owned()))
+    }
+
+    fn done(self, rows: u64) {
+        if let Some(sql) = self.0 {
+            tracing::trace!(target: "scimd::statement", sql, rows);
+        }
+    }
+}
