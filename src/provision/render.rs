@@ -54,7 +54,8 @@ pub(super) fn group(caller: &Caller, group: &Group, members: Option<&[Member]>) 
     )
 }
 
-/// A member of a group, as it is shown in the group.
+/// A member of a group, as it is shown in the group: what RFC 7643 §8.7.1 defines and no more, because
+/// strict clients compare a member with what they sent.
 pub(super) fn member(caller: &Caller, member: &Member) -> Value {
     let (kind, name) = match member.kind {
         MemberKind::Account => (&*USER, "User"),
@@ -64,7 +65,6 @@ pub(super) fn member(caller: &Caller, member: &Member) -> Value {
         "value": member.id,
         "$ref": location(caller, kind, member.id),
         "type": name,
-        "display": member.display,
     })
 }
 

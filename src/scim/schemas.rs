@@ -172,11 +172,10 @@ fn group() -> Schema {
             text("value", "The id of the member")
                 .case_exact()
                 .immutable(),
-            reference("$ref", "The address of the member", &["User", "Group"]).read_only(),
+            reference("$ref", "The address of the member", &["User", "Group"]).immutable(),
             text("type", "User or Group")
                 .suggest(&["User", "Group"])
                 .read_only(),
-            text("display", "The name of the member").read_only(),
         ],
     );
     Schema {

@@ -8,6 +8,7 @@
 mod support;
 
 // mod cli;
+mod judges;
 mod layers;
 mod users;
 mod vectors;

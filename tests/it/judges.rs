@@ -1,0 +1,29 @@
+//! Conformance suites of others, from the Python package index, against a live server.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use scimd::directory::ConnectionKind;
+
+use super::support::{TestInstance, TestServer, both};
+
+both! {
+    async fn outside_suites_find_nothing(database) {
+        let test = TestInstance::on(&database).await;
+        let connection = test.connection(ConnectionKind::Scim, "judge").await;
+        let token = test.token(&connection).await;
+        let server = TestServer::start(test.app.clone()).await;
+        let judges = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judges/run");
+        let judged = tokio::process::Command::new(judges)
+            .arg(format!("{}/scim/v2", server.base))
+            .arg(token)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&judged.stdout);
+        let warned = String::from_utf8_lossy(&judged.stderr);
+        assert!(judged.status.success(), "{said}\n{warned}");
+        server.stop().await;
+    }
+}
