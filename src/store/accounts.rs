@@ -321,8 +321,8 @@ pub async fn chain_above(
     id: AccountId,
 ) -> Result<Vec<AccountId>, StoreError> {
     let sql = Sql::new(
-        "WITH RECURSIVE chain (id, step) AS (SELECT $2, CAST(0 AS BIGINT) \
-         UNION ALL SELECT a.manager_id, c.step + 1 FROM chain c JOIN accounts a \
+        "WITH RECURSIVE chain (id, step) AS (SELECT a.id, CAST(0 AS BIGINT) FROM accounts a \
+         WHERE a.instance_id = $1 AND a.id = $2 UNION ALL SELECT a.manager_id, c.step + 1 FROM chain c JOIN accounts a \
          ON a.instance_id = $1 AND a.id = c.id \
          WHERE a.manager_id IS NOT NULL AND c.step < $3) SELECT id FROM chain",
     )

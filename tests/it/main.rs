@@ -8,7 +8,9 @@
 mod support;
 
 // mod cli;
+mod cost;
 mod judges;
 mod layers;
+mod store;
 mod users;
 mod vectors;

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod instance;
+pub(crate) mod statements;
 
 pub(crate) use client::{Answer, Client, assert_refused};
 pub(crate) use database::{Database, both};

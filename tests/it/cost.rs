@@ -1,0 +1,221 @@
+//! What changes cost: it follows the size of the change, not of the group or the instance.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
+
+use super::support::statements::{Recorder, Statement};
+use super::support::{Client, Database, TestInstance, both};
+
+const SMALL: u32 = 10;
+const LARGE: u32 = 50_000;
+
+both! {
+    /// The same statements with the same rows, whether the group has 10 members or 50,000; only the
+    /// members that the answer shows differ, and those are bounded.
+    async fn one_member_costs_the_same_in_every_group(database) {
+        let test = TestInstance::on(&database).await;
+        let client = test.okta().await;
+        let ann = client.user("ann@example.com").await;
+        let small = filled(&database, &client, "Small", SMALL).await;
+        let large = filled(&database, &client, "Large", LARGE).await;
+        let recorder = Recorder::start();
+        let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ann }] }]);
+        let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{ann}\"]") }]);
+        let entra = json!([{ "op": "Remove", "path": "members", "value": [{ "value": ann }] }]);
+        let rename = json!([{ "op": "replace", "value": { "displayName": "New name" } }]);
+        for (step, operations) in [
+            ("add", &add), ("add again", &add), ("remove", &remove), ("remove again", &remove),
+            ("add once more", &add), ("remove as Entra does", &entra),
+        ] {
+            let in_small = cost(&recorder, &client, &small, operations.clone()).await;
+            let in_large = cost(&recorder, &client, &large, operations.clone()).await;
+            assert!(!in_small.is_empty());
+            assert_eq!(in_small, in_large, "{step}");
+            assert!(in_small.iter().all(|statement| statement.rows <= 1), "{step}: {in_small:?}");
+        }
+        // With the members in the answer: the same statements, and at most one page of members.
+        let shown_small = shown(&recorder, &client, &small, &add, 200).await;
+        let shown_large = shown(&recorder, &client, &large, &add, 204).await;
+        let texts = |shown: &[Statement]| shown.iter().map(|one| one.sql.clone()).collect::<Vec<_>>();
+        assert_eq!(texts(&shown_small), texts(&shown_large));
+        assert!(shown_large.iter().all(|statement| statement.rows <= 1001));
+        // No statement of them all reads a table from end to end.
+        cost(&recorder, &client, &large, rename).await;
+        let _ = recorder.take();
+        for operations in [&remove, &add] {
+            client.patch(&format!("/Groups/{large}"), operations.clone()).await;
+        }
+        let all: BTreeSet<String> = recorder.take().into_iter().map(|one| one.sql).collect();
+        assert!(all.len() >= 6, "{all:?}");
+        assert_indexed(&database, all).await;
+    }
+
+    /// Looking for one person reads one person, whatever the directory holds.
+    async fn look_ups_use_an_index(database) {
+        let test = TestInstance::on(&database).await;
+        let client = test.entra().await;
+        let ann = client.user("ann@example.com").await;
+        let group = filled(&database, &client, "Large", LARGE).await;
+        let recorder = Recorder::start();
+        for (endpoint, filter) in [
+            ("/Users", format!("id eq \"{ann}\"")),
+            ("/Users", "userName eq \"ann@example.com\"".to_owned()),
+            ("/Users", "externalId eq \"x\"".to_owned()),
+            ("/Users", "displayName eq \"x\"".to_owned()),
+            ("/Users", "emails.value eq \"x\"".to_owned()),
+            ("/Users", "emails[type eq \"work\" and value eq \"x\"]".to_owned()),
+            ("/Users", format!("groups.value eq \"{group}\" and userName eq \"x\"")),
+            ("/Groups", "displayName eq \"x\"".to_owned()),
+            ("/Groups", format!("members.value eq \"{ann}\"")),
+        ] {
+            let found = client.find(endpoint, &filter).await;
+            assert_eq!(found.status, 200, "{filter}: {found:?}");
+            let statements = recorder.take();
+            assert!(statements.iter().all(|statement| statement.rows <= 1), "{filter}: {statements:?}");
+            assert_indexed(&database, statements.into_iter().map(|one| one.sql).collect()).await;
+        }
+    }
+}
+
+async fn cost(
+    recorder: &Recorder,
+    client: &Client,
+    group: &str,
+    operations: Value,
+) -> Vec<Statement> {
+    let _ = recorder.take();
+    let answer = client
+        .patch(
+            &format!("/Groups/{group}?excludedAttributes=members"),
+            operations,
+        )
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    recorder.take()
+}
+
+async fn shown(
+    recorder: &Recorder,
+    client: &Client,
+    group: &str,
+    operations: &Value,
+    status: u16,
+) -> Vec<Statement> {
+    let _ = recorder.take();
+    let answer = client
+        .patch(&format!("/Groups/{group}"), operations.clone())
+        .await;
+    assert_eq!(answer.status, status, "{answer:?}");
+    recorder.take()
+}
+
+/// A group with this many members, put into the database as rows.
+async fn filled(database: &Database, client: &Client, name: &str, members: u32) -> String {
+    let group = client.group(name, &[]).await;
+    let (series, id, link) = if database.is_postgres() {
+        (
+            "generate_series(1, $1) AS s(n)",
+            "gen_random_uuid()",
+            format!("'{group}'"),
+        )
+    } else {
+        let series = "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < $1) \
+                      SELECT n FROM s)";
+        (
+            series,
+            "randomblob(16)",
+            format!("X'{}'", group.replace('-', "")),
+        )
+    };
+    let statements = [
+        format!(
+            "INSERT INTO accounts (instance_id, id, connection_id, user_name, user_name_key, active, \
+             status, document, version, created_at, modified_at) \
+             SELECT g.instance_id, {id}, g.connection_id, '{name}' || n, '{name}' || n, TRUE, \
+             'active', '{{}}', 1, 0, 0 FROM groups g, {series} WHERE g.id = {link}",
+        )
+        .replace("$1", &members.to_string()),
+        format!(
+            "INSERT INTO memberships (instance_id, group_id, member_id, member_kind) \
+             SELECT a.instance_id, {link}, a.id, 'account' FROM accounts a \
+             WHERE substr(a.user_name, 1, {}) = '{name}'",
+            name.len()
+        ),
+    ];
+    for statement in statements {
+        let statement = sqlx::raw_sql(AssertSqlSafe(statement));
+        if database.is_postgres() {
+            let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
+            link.execute(statement).await.unwrap();
+        } else {
+            let mut link = sqlx::SqliteConnection::connect(&database.url)
+                .await
+                .unwrap();
+            link.execute(statement).await.unwrap();
+        }
+    }
+    group
+}
+
+/// Asserts that the database plans to read no table of people or groups from end to end.
+async fn assert_indexed(database: &Database, statements: BTreeSet<String>) {
+    for statement in statements {
+        let plan = if database.is_postgres() {
+            postgres_plan(database, &statement).await
+        } else {
+            sqlite_plan(database, &statement).await
+        };
+        for table in [
+            "accounts",
+            "account_emails",
+            "groups",
+            "memberships",
+            "audit_events",
+        ] {
+            assert!(
+                !plan.contains(&format!("Seq Scan on {table}")),
+                "{statement}:\n{plan}"
+            );
+        }
+        // SQLite names a table by its alias: `SCAN a`.
+        let whole = |line: &&str| line.starts_with("SCAN ") && !line.contains("CONSTANT ROW");
+        assert_eq!(plan.lines().find(whole), None, "{statement}:\n{plan}");
+    }
+}
+
+async fn sqlite_plan(database: &Database, statement: &str) -> String {
+    let mut link = sqlx::SqliteConnection::connect(&database.url)
+        .await
+        .unwrap();
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    let rows = sqlx::query(explain).fetch_all(&mut link).await.unwrap();
+    rows.iter()
+        .map(|row| row.get::<String, _>("detail") + "\n")
+        .collect()
+}
+
+async fn postgres_plan(database: &Database, statement: &str) -> String {
+    let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let count = scimd::store::sql::placeholder_count(statement);
+    let nulls = vec!["NULL"; count].join(", ");
+    let execute = if count == 0 {
+        String::new()
+    } else {
+        format!("({nulls})")
+    };
+    // A table of a few rows is read whole for want of anything better: what counts is whether an
+    // index can serve.
+    let prepare = format!(
+        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; PREPARE s AS {statement}"
+    );
+    link.execute(sqlx::raw_sql(AssertSqlSafe(prepare)))
+        .await
+        .unwrap();
+    let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN EXECUTE s{execute}")));
+    let rows = explain.fetch_all(&mut link).await.unwrap();
+    rows.iter()
+        .map(|row| row.get::<String, _>(0) + "\n")
+        .collect()
+}

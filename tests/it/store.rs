@@ -1,0 +1,255 @@
+//! The schema and the statements, on both databases.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqlSafeStr as _};
+
+use super::support::{Database, both};
+
+/// Tables that no instance owns.
+const SHARED: &[&str] = &["tenants", "instances", "signing_keys"];
+
+/// Table → column → (type, may be NULL).
+type Schema = BTreeMap<String, BTreeMap<String, (String, bool)>>;
+
+#[tokio::test]
+async fn both_schemas_are_twins() {
+    let Some(postgres) = Database::postgres().await else {
+        return;
+    };
+    let sqlite = Database::sqlite();
+    sqlite.open().await.close().await;
+    postgres.open().await.close().await;
+    let (one, other) = (
+        sqlite_schema(&sqlite).await,
+        postgres_schema(&postgres).await,
+    );
+    assert!(one.len() > 8, "{:?}", one.keys());
+    assert_eq!(
+        one.keys().collect::<Vec<_>>(),
+        other.keys().collect::<Vec<_>>()
+    );
+    for (table, columns) in &one {
+        assert_eq!(columns, &other[table], "{table}");
+    }
+}
+
+#[tokio::test]
+async fn both_have_the_same_indexes() {
+    let Some(postgres) = Database::postgres().await else {
+        return;
+    };
+    let sqlite = Database::sqlite();
+    sqlite.open().await.close().await;
+    postgres.open().await.close().await;
+    let (one, other) = (sqlite_keys(&sqlite).await, postgres_keys(&postgres).await);
+    assert_eq!(one, other);
+    // What is unique must be unique within its instance, so that instances can be spread over nodes.
+    for (table, unique, columns) in one {
+        if unique && !SHARED.contains(&table.as_str()) {
+            assert!(columns.starts_with("instance_id"), "{table} ({columns})");
+        }
+    }
+}
+
+both! {
+    /// A database with rows in every table opens again, whatever migrations have come since.
+    async fn sample_rows_survive_the_migrations(database) {
+        database.open().await.close().await;
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/0001_directory.sql");
+        let samples = fs::read_to_string(samples).unwrap();
+        execute(&database, samples).await;
+        let store = database.open().await;
+        let mut tx = store.read().await.unwrap();
+        let instance = "01900000-0000-7000-8000-000000000002".parse().unwrap();
+        let page = scimd::store::query::Page { after: None, offset: 0, limit: 10 };
+        let all = scimd::store::query::Narrow::All(Vec::new());
+        let viewer = scimd::store::query::Viewer::Administrator;
+        let accounts =
+            scimd::store::accounts::page(&mut tx, instance, viewer, &all, page).await.unwrap();
+        let groups = scimd::store::groups::page(&mut tx, instance, viewer, &all, page).await.unwrap();
+        let names: Vec<_> = accounts.iter().map(|account| account.user_name.as_str()).collect();
+        assert_eq!(names, ["ann@example.com"]);
+        assert_eq!(groups.len(), 1);
+        assert_eq!(scimd::store::signing::list(&mut tx).await.unwrap().len(), 1);
+    }
+
+    async fn every_statement_can_be_prepared(database) {
+        database.open().await.close().await;
+        let mut checked = 0;
+        for (file, statement) in statements() {
+            let complete = complete(&statement);
+            let prepared = if database.is_postgres() {
+                let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
+                link.prepare(AssertSqlSafe(complete.clone()).into_sql_str()).await.map(drop)
+            } else {
+                let mut link = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
+                link.prepare(AssertSqlSafe(complete.clone()).into_sql_str()).await.map(drop)
+            };
+            assert!(prepared.is_ok(), "{file}: {complete}: {prepared:?}");
+            checked += 1;
+        }
+        assert!(checked > 30, "only {checked} statements were found");
+    }
+}
+
+/// Every statement that a source of the store holds. A literal is a statement that is complete by
+/// itself, or ends where a list follows.
+fn statements() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let mut found = Vec::new();
+    let mut sources = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    while let Some(path) = sources.next() {
+        let source = fs::read_to_string(&path).unwrap();
+        let code = source.split("#[cfg(test)]").next().unwrap();
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let before = found.len();
+        for literal in literals(code) {
+            let word = literal.split(' ').next().unwrap_or_default();
+            if ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"].contains(&word) {
+                found.push((file.to_owned(), literal));
+            }
+        }
+        let written = code.matches("Sql::new(").count() - code.matches("Sql::new(table.").count();
+        if !matches!(file, "sql.rs" | "accounts.rs" | "groups.rs") {
+            assert_eq!(
+                found.len() - before,
+                written,
+                "a statement of {file} was not found"
+            );
+        }
+    }
+    found
+}
+
+/// The string literals of a source, outside comments, with their line continuations undone.
+fn literals(code: &str) -> Vec<String> {
+    let code: Vec<&str> = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let code = code.join("\n");
+    let mut found = Vec::new();
+    let mut rest = code.as_str();
+    while let Some(start) = rest.find('"') {
+        let tail = &rest[start + 1..];
+        let end = tail.find('"').unwrap();
+        let pieces: Vec<&str> = tail[..end].split("\\\n").collect();
+        let text: Vec<&str> = std::iter::once(pieces[0])
+            .chain(pieces[1..].iter().map(|piece| piece.trim_start()))
+            .collect();
+        found.push(text.concat());
+        rest = &tail[end + 1..];
+    }
+    found
+}
+
+/// A statement with something in the place of the list that follows it.
+fn complete(statement: &str) -> String {
+    if let Some(columns) = statement.strip_suffix(" VALUES ") {
+        let list = columns.rsplit_once('(').unwrap().1;
+        let nulls = vec!["NULL"; list.split(',').count()].join(", ");
+        return format!("{statement}({nulls})");
+    }
+    match statement.ends_with(" IN ") {
+        true => format!("{statement}(NULL)"),
+        false => statement.to_owned(),
+    }
+}
+
+async fn execute(database: &Database, script: String) {
+    if database.is_postgres() {
+        let script = script.replace("X'", "'");
+        let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
+        link.execute(sqlx::raw_sql(AssertSqlSafe(script)))
+            .await
+            .unwrap();
+    } else {
+        let mut link = sqlx::SqliteConnection::connect(&database.url)
+            .await
+            .unwrap();
+        link.execute(sqlx::raw_sql(AssertSqlSafe(script)))
+            .await
+            .unwrap();
+    }
+}
+
+async fn sqlite_schema(database: &Database) -> Schema {
+    let mut link = sqlx::SqliteConnection::connect(&database.url)
+        .await
+        .unwrap();
+    let query = "SELECT m.name AS t, c.name AS c, c.type AS k, c.\"notnull\" AS n FROM sqlite_master m \
+                 JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name <> '_sqlx_migrations'";
+    let mut schema = Schema::new();
+    for row in sqlx::query(query).fetch_all(&mut link).await.unwrap() {
+        let (table, column): (String, String) = (row.get("t"), row.get("c"));
+        let kind = match row.get::<String, _>("k").as_str() {
+            "BLOB" => "id",
+            "INTEGER" => "number",
+            "TEXT" => "text",
+            other => panic!("{table}.{column} is {other}"),
+        };
+        let nullable = row.get::<i64, _>("n") == 0;
+        schema
+            .entry(table)
+            .or_default()
+            .insert(column, (kind.to_owned(), nullable));
+    }
+    schema
+}
+
+async fn postgres_schema(database: &Database) -> Schema {
+    let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let query = "SELECT table_name::text AS t, column_name::text AS c, data_type::text AS k, \
+                 is_nullable = 'YES' AS n FROM information_schema.columns \
+                 WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations'";
+    let mut schema = Schema::new();
+    for row in sqlx::query(query).fetch_all(&mut link).await.unwrap() {
+        let (table, column): (String, String) = (row.get("t"), row.get("c"));
+        let kind = match row.get::<String, _>("k").as_str() {
+            "uuid" => "id",
+            "bigint" | "boolean" => "number",
+            "text" => "text",
+            other => panic!("{table}.{column} is {other}"),
+        };
+        schema
+            .entry(table)
+            .or_default()
+            .insert(column, (kind.to_owned(), row.get("n")));
+    }
+    schema
+}
+
+/// Every primary key and index: its table, whether it is unique, its columns.
+type Keys = BTreeSet<(String, bool, String)>;
+
+async fn sqlite_keys(database: &Database) -> Keys {
+    let mut link = sqlx::SqliteConnection::connect(&database.url)
+        .await
+        .unwrap();
+    let query = "SELECT m.name AS t, i.\"unique\" = 1 AS u, (SELECT group_concat(name, ', ') FROM \
+                 (SELECT name FROM pragma_index_info(i.name) ORDER BY seqno)) AS c \
+                 FROM sqlite_master m JOIN pragma_index_list(m.name) i WHERE m.type = 'table' \
+                 AND m.name <> '_sqlx_migrations'";
+    let rows = sqlx::query(query).fetch_all(&mut link).await.unwrap();
+    rows.iter()
+        .map(|row| (row.get("t"), row.get("u"), row.get("c")))
+        .collect()
+}
+
+async fn postgres_keys(database: &Database) -> Keys {
+    let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let query = "SELECT t.relname::text AS t, i.indisunique AS u, (SELECT string_agg(a.attname, ', ' \
+                 ORDER BY k.n) FROM unnest(i.indkey) WITH ORDINALITY k (c, n) JOIN pg_attribute a \
+                 ON a.attrelid = t.oid AND a.attnum = k.c) AS c FROM pg_index i \
+                 JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace s ON s.oid = t.relnamespace \
+                 WHERE s.nspname = current_schema() AND t.relname <> '_sqlx_migrations'";
+    let rows = sqlx::query(query).fetch_all(&mut link).await.unwrap();
+    rows.iter()
+        .map(|row| (row.get("t"), row.get("u"), row.get("c")))
+        .collect()
+}
