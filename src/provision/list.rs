@@ -112,7 +112,7 @@ async fn scan<R: Resource>(
 fn too_many(kind: &ResourceType) -> ScimError {
     let indexed = match kind.name {
         "Group" => "id, externalId, displayName and members",
-        _ => "id, externalId, userName, displayName, emails.value, groups and active",
+        _ => "id, externalId, userName, displayName, emails.value and groups",
     };
     ScimError::new(
         ErrorKind::TooMany,
@@ -153,6 +153,7 @@ fn indexed(target: &Target<'_>, operand: &Operand) -> (Narrow, bool) {
     }
     let sub = target.sub.map(|sub| sub.name.as_str());
     match (target.attribute.name.as_str(), sub, operand) {
+        // A client can take `active` away without changing whether the person may enter.
         ("active", None, Operand::Boolean(flag)) => (Narrow::Active(*flag), false),
         (name, sub, Operand::Text { raw, key }) => {
             let by_id = |narrow: fn(Uuid) -> Narrow| match raw.parse::<Uuid>() {

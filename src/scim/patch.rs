@@ -627,3 +627,6 @@ fn put_deep(holder: &mut Map<String, Value>, key: &str, names: &[String], value:
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
