@@ -3,10 +3,7 @@
 //! `cargo bench --bench membership`. One round is two PATCH requests through the whole server, on
 //! SQLite with every commit on disk; the answer leaves the members out.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a benchmark that cannot run has nothing to say"
-)]
+#![expect(clippy::expect_used, reason = "a benchmark that cannot run has nothing to say")]
 
 use axum::body::Body;
 use axum::http::Request;
@@ -55,31 +52,19 @@ impl Bench {
         let folder = TempDir::new().expect("a folder");
         let url = format!("sqlite://{}", folder.path().join("scimd.db").display());
         let store = Store::open(&url, 4).await.expect("a database");
-        let app = App::new(store, Clock::system(), Ids, Settings::default())
-            .await
-            .expect("an app");
+        let app = App::new(store, Clock::system(), Ids, Settings::default()).await.expect("an app");
         let author = app.provision.operator();
-        let tenant = app
-            .provision
-            .create_tenant("Bench")
-            .await
-            .expect("a tenant");
-        let instance = app
-            .provision
-            .create_instance(&author, &tenant, "Bench")
-            .await
-            .expect("an instance");
+        let tenant = app.provision.create_tenant("Bench").await.expect("a tenant");
+        let instance =
+            app.provision.create_instance(&author, &tenant, "Bench").await.expect("an instance");
         let new = NewConnection {
             kind: ConnectionKind::Scim,
             name: "bench".to_owned(),
             profile: None,
             status: ConnectionStatus::Enabled,
         };
-        let connection = app
-            .provision
-            .create_connection(&author, instance.id, new)
-            .await
-            .expect("a connection");
+        let connection =
+            app.provision.create_connection(&author, instance.id, new).await.expect("a connection");
         let new = NewKey {
             instance: instance.id,
             connection: connection.id,
@@ -87,17 +72,9 @@ impl Bench {
             expires_at: None,
         };
         let mut tx = app.provision.store.begin().await.expect("a transaction");
-        let issued = app
-            .keyring
-            .issue(&mut tx, &author, new)
-            .await
-            .expect("a key");
+        let issued = app.keyring.issue(&mut tx, &author, new).await.expect("a key");
         tx.commit().await.expect("a commit");
-        Self {
-            app,
-            token: issued.token,
-            _folder: folder,
-        }
+        Self { app, token: issued.token, _folder: folder }
     }
 
     /// A group with `size` members, and somebody who is none of them.
@@ -108,21 +85,17 @@ impl Bench {
                 "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
                 "userName": format!("user{number}"),
             });
-            users.push(self.id(self.send("POST", "/Users", &user).await));
+            users.push(id(&self.send("POST", "/Users", &user).await));
         }
         let ann = users.pop().unwrap_or_default();
         let group = json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
             "displayName": "bench",
         });
-        let group = self.id(self.send("POST", "/Groups", &group).await);
+        let group = id(&self.send("POST", "/Groups", &group).await);
         for some in users.chunks(BATCH) {
             let value: Vec<Value> = some.iter().map(|id| json!({ "value": id })).collect();
-            self.patch(
-                &group,
-                &json!([{ "op": "add", "path": "members", "value": value }]),
-            )
-            .await;
+            self.patch(&group, &json!([{ "op": "add", "path": "members", "value": value }])).await;
         }
         (group, ann)
     }
@@ -132,12 +105,7 @@ impl Bench {
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
             "Operations": operations,
         });
-        self.send(
-            "PATCH",
-            &format!("/Groups/{group}?excludedAttributes=members"),
-            &body,
-        )
-        .await;
+        self.send("PATCH", &format!("/Groups/{group}?excludedAttributes=members"), &body).await;
     }
 
     async fn send(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -147,22 +115,13 @@ impl Bench {
             .header("authorization", format!("Bearer {}", self.token))
             .body(Body::from(body.to_string()))
             .expect("a request");
-        let response = service(self.app.clone())
-            .oneshot(request)
-            .await
-            .expect("an answer");
-        assert!(
-            response.status().is_success(),
-            "{method} {path}: {}",
-            response.status()
-        );
-        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX)
-            .await
-            .expect("a body");
+        let response = service(self.app.clone()).oneshot(request).await.expect("an answer");
+        assert!(response.status().is_success(), "{method} {path}: {}", response.status());
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
+}
 
-    fn id(&self, resource: Value) -> String {
-        resource["id"].as_str().unwrap_or_default().to_owned()
-    }
+fn id(resource: &Value) -> String {
+    resource.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
 }

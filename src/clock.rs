@@ -19,9 +19,7 @@ impl Clock {
             clippy::disallowed_methods,
             reason = "this is the one place that asks the machine"
         )]
-        Self(Arc::new(|| {
-            Timestamp(jiff::Timestamp::now().as_millisecond())
-        }))
+        Self(Arc::new(|| Timestamp(jiff::Timestamp::now().as_millisecond())))
     }
 
     /// A clock that a test sets.
@@ -50,10 +48,7 @@ impl Ids {
     /// A new id, greater than all that this process made before.
     #[must_use]
     pub fn fresh(self) -> Uuid {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the one place that makes ids"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that makes ids")]
         Uuid::now_v7()
     }
 }

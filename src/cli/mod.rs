@@ -1,1 +1,237 @@
 //! The front door for operators.
+//!
+//! Every command opens the same database as the server, by the same configuration, also while the
+//! server runs. The commands that serve only prepare it here and hand an [`Outcome::Serve`] to the
+//! program, because this front door knows nothing of the other one, [`http`](crate::http).
+
+mod accounts;
+mod args;
+pub mod config;
+mod connections;
+mod groups;
+mod keys;
+mod logs;
+mod output;
+mod quickstart;
+mod scope;
+mod session;
+mod stop;
+mod tenants;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
+use tokio::net::TcpListener;
+
+use args::Command;
+use config::{Layer, Settings};
+use session::{Program, Session};
+
+use crate::store::Store;
+
+pub use output::{Form, Output};
+pub use stop::Signals;
+
+/// The path of the SCIM endpoint below the address of the server.
+const SCIM_PATH: &str = "/scim/v2";
+
+/// The command line.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "scimd",
+    version,
+    about = "A SCIM 2.0 provisioning server for an intranet's people directory",
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Read the configuration from this TOML file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Configuration",
+        display_order = 0,
+        help = "Read the configuration from this TOML file [env: SCIMD_CONFIG]"
+    )]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    flags: Layer,
+}
+
+/// What is left to do after a command.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nothing.
+    Done,
+    /// To serve.
+    Serve(Box<Serving>),
+}
+
+/// Everything that a server needs.
+#[derive(Debug)]
+pub struct Serving {
+    /// The configuration.
+    pub settings: Settings,
+    /// The open database.
+    pub store: Store,
+    /// The socket, bound already.
+    pub listener: TcpListener,
+}
+
+/// The parser of the command line, with its help complete.
+///
+/// All configuration keys are accepted everywhere, as the file and the environment are; the help of
+/// a command shows only those that make a difference to it.
+#[must_use]
+pub fn command() -> clap::Command {
+    let of_server = || {
+        let keys = config::describe(Layer::augment_args(clap::Command::new("scimd")));
+        let keys: Vec<_> = keys.get_arguments().cloned().collect();
+        keys.into_iter().map(|arg| arg.hide(false))
+    };
+    config::describe(Cli::command())
+        .mut_subcommand("quickstart", |command| command.args(of_server()))
+        .mut_subcommand("serve", |command| command.args(of_server()))
+        .mut_subcommand("config", |command| {
+            command.mut_subcommand("show", |command| command.args(of_server()))
+        })
+}
+
+/// Reads the command line of the process; ends it with code 2 if it cannot be understood.
+#[must_use]
+pub fn parse() -> Cli {
+    let matches = command().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+impl Cli {
+    /// The form in which the command answers.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Text }
+    }
+
+    /// Does what the command says.
+    pub async fn run(self, out: &mut Output) -> Result<Outcome> {
+        let program = Program::of_process(&self);
+        let settings = config::load(self.flags, self.config)?;
+        let serves = matches!(self.command, Command::Serve | Command::Quickstart);
+        logs::start(&settings, serves)?;
+        match self.command {
+            Command::Serve => {
+                let listener = bind(settings.listen, &program, "serve").await?;
+                let store = session::open(&settings).await?;
+                Ok(Outcome::serve(settings, store, listener))
+            }
+            Command::Quickstart => {
+                let listener = bind(settings.listen, &program, "quickstart").await?;
+                let store = session::open(&settings).await?;
+                let address = listener.local_addr()?;
+                quickstart::prepare(&settings, &store, &program, address, out).await?;
+                Ok(Outcome::serve(settings, store, listener))
+            }
+            Command::Config(command) => {
+                let args::ConfigCommand::Show = command;
+                show(&settings, out)?;
+                Ok(Outcome::Done)
+            }
+            Command::Tenants(command) => {
+                let mut session = Session::open(settings, program, out, command.access()).await?;
+                tenants::run_tenants(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Instances(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                tenants::run_instances(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Connections(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                connections::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Keys(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                keys::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Accounts(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                accounts::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Groups(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                groups::run(&mut session, command).await?;
+                session.close().await
+            }
+        }
+    }
+}
+
+impl Outcome {
+    fn serve(settings: Settings, store: Store, listener: TcpListener) -> Self {
+        Self::Serve(Box::new(Serving { settings, store, listener }))
+    }
+}
+
+/// Takes the port before anything else happens: a busy one must not cost the only showing of a key.
+async fn bind(address: SocketAddr, program: &Program, command: &str) -> Result<TcpListener> {
+    use std::io::ErrorKind;
+    TcpListener::bind(address).await.map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::AddrInUse => {
+                let other = SocketAddr::new(address.ip(), address.port().wrapping_add(1).max(1024));
+                format!(
+                    "{address} is in use by another program, perhaps another scimd: stop that one, \
+                     or take another port with `{program} {command} --listen {other}`"
+                )
+            }
+            ErrorKind::PermissionDenied => {
+                format!("{address} may not be used by this user: take a port from 1024 on")
+            }
+            ErrorKind::AddrNotAvailable => {
+                format!("{address} is no address of this machine: take one that is, or 0.0.0.0")
+            }
+            _ => format!("{address} cannot be used"),
+        };
+        anyhow!(error).context(remedy)
+    })
+}
+
+/// The address under which the server on `listen` is reached.
+fn base_url(settings: &Settings, listen: SocketAddr) -> String {
+    let address = settings.public_url.clone().unwrap_or_else(|| {
+        if listen.ip().is_unspecified() {
+            format!("http://localhost:{}", listen.port())
+        } else {
+            format!("http://{listen}")
+        }
+    });
+    address + SCIM_PATH
+}
+
+fn show(settings: &Settings, out: &mut Output) -> Result<()> {
+    let json = settings.entries().map(|entry| {
+        let source = entry.origin.to_string();
+        let value = serde_json::json!({ "value": entry.value, "source": source });
+        (entry.key.to_owned(), value)
+    });
+    out.show(&serde_json::Value::Object(json.collect()), |text| {
+        let rows = settings
+            .entries()
+            .map(|entry| vec![entry.key.to_owned(), entry.text(), entry.origin.to_string()]);
+        text.table(&["KEY", "VALUE", "SOURCE"], rows)
+    })
+    .context("the configuration cannot be printed")
+}

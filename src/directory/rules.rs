@@ -81,18 +81,11 @@ pub fn resolve_manager(candidates: &[(ReferenceKind, AccountId)]) -> Resolution 
     let Some(best) = candidates.iter().map(|(kind, _)| *kind).min() else {
         return Resolution::Waiting;
     };
-    let mut found = candidates
-        .iter()
-        .filter(|(kind, _)| *kind == best)
-        .map(|(_, id)| *id);
+    let mut found = candidates.iter().filter(|(kind, _)| *kind == best).map(|(_, id)| *id);
     let Some(first) = found.next() else {
         return Resolution::Waiting;
     };
-    if found.any(|other| other != first) {
-        Resolution::Ambiguous
-    } else {
-        Resolution::Found(first)
-    }
+    if found.any(|other| other != first) { Resolution::Ambiguous } else { Resolution::Found(first) }
 }
 
 #[cfg(test)]
@@ -132,16 +125,10 @@ mod tests {
             (&[], Resolution::Waiting),
             (&[(Email, ann)], Resolution::Found(ann)),
             (&[(Email, ann), (Id, bob)], Resolution::Found(bob)),
-            (
-                &[(UserName, ann), (Email, ann), (Email, bob)],
-                Resolution::Found(ann),
-            ),
+            (&[(UserName, ann), (Email, ann), (Email, bob)], Resolution::Found(ann)),
             (&[(Email, ann), (Email, ann)], Resolution::Found(ann)),
             (&[(Email, ann), (Email, bob)], Resolution::Ambiguous),
-            (
-                &[(EmployeeNumber, ann), (ExternalId, ann), (ExternalId, bob)],
-                Resolution::Ambiguous,
-            ),
+            (&[(EmployeeNumber, ann), (ExternalId, ann), (ExternalId, bob)], Resolution::Ambiguous),
         ];
         for (candidates, resolution) in cases {
             assert_eq!(resolve_manager(candidates), resolution, "{candidates:?}");

@@ -39,9 +39,7 @@ pub(super) struct Failed(pub(super) ErrorKind);
 pub(super) fn json(status: StatusCode, body: &Value) -> Response {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, SCIM_JSON);
+    response.headers_mut().insert(header::CONTENT_TYPE, SCIM_JSON);
     response
 }
 
@@ -61,10 +59,7 @@ pub(super) fn resource(status: StatusCode, document: crate::scim::Document) -> R
 /// A page of resources.
 pub(super) fn page(page: Listed, start_index: u64) -> Response {
     let resources: Vec<Value> = page.resources.into_iter().map(Value::Object).collect();
-    json(
-        StatusCode::OK,
-        &message::list_response(page.total, start_index, &resources),
-    )
+    json(StatusCode::OK, &message::list_response(page.total, start_index, &resources))
 }
 
 /// What a PATCH made of a resource.
@@ -82,11 +77,8 @@ pub(super) fn nothing() -> Response {
 
 /// 404 for a path that is no endpoint.
 pub(super) async fn no_such_endpoint() -> Failure {
-    ScimError::new(
-        ErrorKind::NotFound,
-        "there is no such endpoint: the SCIM base is /scim/v2",
-    )
-    .into()
+    ScimError::new(ErrorKind::NotFound, "there is no such endpoint: the SCIM base is /scim/v2")
+        .into()
 }
 
 /// 405; the router adds `Allow`.
@@ -103,18 +95,12 @@ pub(super) fn panicked(_cause: Box<dyn Any + Send + 'static>) -> Response {
 
 /// The one description of a server's fault; the request id is added to it on the way out.
 pub(super) fn internal() -> ScimError {
-    ScimError::new(
-        ErrorKind::Internal,
-        "the server failed; nothing was changed",
-    )
+    ScimError::new(ErrorKind::Internal, "the server failed; nothing was changed")
 }
 
 impl From<ScimError> for Failure {
     fn from(error: ScimError) -> Self {
-        Self {
-            error,
-            challenge: None,
-        }
+        Self { error, challenge: None }
     }
 }
 
@@ -141,21 +127,24 @@ impl From<StoreError> for Failure {
                 "too many requests changed this at once; nothing was kept",
             ),
             StoreError::Unavailable(_) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the database is away"
-                );
+                tracing::error!(error = chain(&error), "the database is away");
                 unavailable(
                     UNAVAILABLE_RETRY_AFTER_S,
                     "the database cannot be reached or is full; nothing was kept: send it again later",
                 )
             }
             StoreError::Corrupt { .. } | StoreError::Migration(_) | StoreError::Database(_) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
+                tracing::error!(error = chain(&error), "the store failed");
                 internal().into()
             }
         }
     }
+}
+
+/// An error and its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl From<KeyError> for Failure {
@@ -194,14 +183,10 @@ impl IntoResponse for Failure {
         let mut response = json(status, &self.error.body());
         if let Some(challenge) = self.challenge {
             let challenge = HeaderValue::from_static(challenge);
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, challenge);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(seconds) = kind.retry_after_s() {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, seconds.into());
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response.extensions_mut().insert(Failed(kind));
         response

@@ -12,10 +12,7 @@ pub(super) async fn service_provider_config(
     parameters: Parameters,
 ) -> Answer {
     refuse_filter(&parameters)?;
-    Ok(answer::json(
-        StatusCode::OK,
-        &discovery::service_provider_config(&caller.base),
-    ))
+    Ok(answer::json(StatusCode::OK, &discovery::service_provider_config(&caller.base)))
 }
 
 pub(super) async fn resource_types(
@@ -24,17 +21,12 @@ pub(super) async fn resource_types(
 ) -> Answer {
     refuse_filter(&parameters)?;
     let kinds = discovery::resource_types();
-    Ok(all(&kinds
-        .map(|kind| discovery::resource_type(kind, &caller.base))
-        .collect::<Vec<_>>()))
+    Ok(all(&kinds.map(|kind| discovery::resource_type(kind, &caller.base)).collect::<Vec<_>>()))
 }
 
 pub(super) async fn resource_type(Authorized(caller): Authorized, Id(name): Id) -> Answer {
     let kind = discovery::resource_types().find(|kind| kind.name.eq_ignore_ascii_case(&name));
-    one(
-        kind.map(|kind| discovery::resource_type(kind, &caller.base)),
-        "resource type",
-    )
+    one(kind.map(|kind| discovery::resource_type(kind, &caller.base)), "resource type")
 }
 
 pub(super) async fn schemas(Authorized(caller): Authorized, parameters: Parameters) -> Answer {
@@ -46,10 +38,7 @@ pub(super) async fn schemas(Authorized(caller): Authorized, parameters: Paramete
 
 pub(super) async fn schema(Authorized(caller): Authorized, Id(urn): Id) -> Answer {
     let schema = discovery::schemas().find(|schema| schema.id.eq_ignore_ascii_case(&urn));
-    one(
-        schema.map(|schema| discovery::schema(schema, &caller.base)),
-        "schema",
-    )
+    one(schema.map(|schema| discovery::schema(schema, &caller.base)), "schema")
 }
 
 /// 501 for what the server does not have: `/Me` (keys belong to connections, not to people), bulk
@@ -63,10 +52,7 @@ pub(super) async fn not_offered(_caller: Authorized, method: Method) -> Failure 
 fn refuse_filter(parameters: &Parameters) -> Result<(), ScimError> {
     match parameters.filter {
         None => Ok(()),
-        Some(_) => Err(ScimError::new(
-            ErrorKind::Forbidden,
-            "discovery cannot be filtered",
-        )),
+        Some(_) => Err(ScimError::new(ErrorKind::Forbidden, "discovery cannot be filtered")),
     }
 }
 
@@ -77,10 +63,7 @@ fn all(resources: &[Value]) -> axum::response::Response {
 
 fn one(found: Option<Value>, what: &str) -> Answer {
     let found = found.ok_or_else(|| {
-        ScimError::new(
-            ErrorKind::NotFound,
-            format!("there is no {what} of this name"),
-        )
+        ScimError::new(ErrorKind::NotFound, format!("there is no {what} of this name"))
     })?;
     Ok(answer::json(StatusCode::OK, &found))
 }

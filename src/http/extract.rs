@@ -45,12 +45,7 @@ impl FromRequestParts<App> for Authorized {
 
 /// The token of a request: after the word Bearer, or bare, as Okta's header mode sends it.
 fn token(parts: &Parts) -> Option<&str> {
-    let value = parts
-        .headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .trim();
+    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
     let token = match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
         Some(_) => return None,
@@ -92,10 +87,8 @@ impl FromRequest<App> for Body {
                 _ if error.to_string().contains("recursion") => "is nested too deeply (128 levels)",
                 _ => "is not valid JSON",
             };
-            ScimError::invalid_syntax(format!(
-                "the body {problem} at line {line}, column {column}"
-            ))
-            .into()
+            ScimError::invalid_syntax(format!("the body {problem} at line {line}, column {column}"))
+                .into()
         })
     }
 }
@@ -132,15 +125,9 @@ impl FromRequestParts<App> for Id {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let id = RawPathParams::from_request_parts(parts, app)
-            .await
-            .ok()
-            .and_then(|parameters| {
-                parameters
-                    .iter()
-                    .next()
-                    .map(|(_, id)| id.chars().take(ID_CHARS_MAX).collect())
-            });
+        let id = RawPathParams::from_request_parts(parts, app).await.ok().and_then(|parameters| {
+            parameters.iter().next().map(|(_, id)| id.chars().take(ID_CHARS_MAX).collect())
+        });
         id.map(Self).ok_or_else(|| {
             ScimError::new(ErrorKind::NotFound, "the id in the path is not valid text").into()
         })
@@ -181,11 +168,7 @@ impl FromRequestParts<App> for Parameters {
 impl Parameters {
     /// What of each resource the client wants.
     pub(super) fn projection(&self, kind: &ResourceType) -> Projection {
-        Projection::read(
-            kind,
-            self.attributes.as_deref(),
-            self.excluded_attributes.as_deref(),
-        )
+        Projection::read(kind, self.attributes.as_deref(), self.excluded_attributes.as_deref())
     }
 
     /// The query for a page (RFC 7644 §3.4.2.4): a `startIndex` below 1 is 1, a `count` below 0 is 0.
@@ -193,10 +176,7 @@ impl Parameters {
         let start_index = number("startIndex", self.start_index.as_deref())?;
         let count = number("count", self.count.as_deref())?;
         Ok(Query {
-            filter: self
-                .filter
-                .clone()
-                .filter(|filter| !filter.trim().is_empty()),
+            filter: self.filter.clone().filter(|filter| !filter.trim().is_empty()),
             start_index: start_index.map_or(1, |index| u64::try_from(index).unwrap_or(0).max(1)),
             count: count.map_or(PAGE_COUNT_DEFAULT, |count| {
                 u64::try_from(count).unwrap_or(0).min(PAGE_COUNT_MAX)

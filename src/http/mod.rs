@@ -1,7 +1,7 @@
 //! The front door for identity providers: HTTP in, use cases called, SCIM out.
 //!
 //! Handlers parse, call [`provision`](crate::provision) and print. Every answer, rejections included,
-//! is SCIM JSON; the extractors in [`extract`] see to that.
+//! is SCIM JSON; the extractors in `http::extract` see to that.
 
 mod answer;
 mod discovery;
@@ -78,11 +78,7 @@ impl App {
     ) -> Result<Self, StoreError> {
         let keyring = Keyring::open(&store, clock.clone(), ids).await?;
         let provision = Provision { store, clock, ids };
-        Ok(Self {
-            provision,
-            keyring,
-            settings: std::sync::Arc::new(settings),
-        })
+        Ok(Self { provision, keyring, settings: std::sync::Arc::new(settings) })
     }
 }
 
@@ -96,10 +92,7 @@ fn router(app: App) -> Router {
     let scim = Router::new()
         .merge(resources::routes::<Users>())
         .merge(resources::routes::<Groups>())
-        .route(
-            "/ServiceProviderConfig",
-            get(discovery::service_provider_config),
-        )
+        .route("/ServiceProviderConfig", get(discovery::service_provider_config))
         .route("/ResourceTypes", get(discovery::resource_types))
         .route("/ResourceTypes/{name}", get(discovery::resource_type))
         .route("/Schemas", get(discovery::schemas))
@@ -120,8 +113,5 @@ fn router(app: App) -> Router {
 
 /// The request as the handlers see it: what [`request::watch`] found out about it.
 fn context(request: &axum::http::Extensions) -> request::Context {
-    request
-        .get::<request::Context>()
-        .cloned()
-        .unwrap_or_default()
+    request.get::<request::Context>().cloned().unwrap_or_default()
 }

@@ -10,25 +10,11 @@ use super::{SCIM_PATH, Settings};
 
 /// The base address and the client's address, with the word of a trusted proxy believed.
 pub(super) fn of(settings: &Settings, request: &Request) -> Context {
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|peer| peer.0.ip());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let proxied = peer.is_some_and(|peer| is_trusted(settings, peer));
-    let base = settings
-        .public_url
-        .clone()
-        .unwrap_or_else(|| address(request.headers(), proxied));
-    let from = if proxied {
-        client(settings, request.headers()).or(peer)
-    } else {
-        peer
-    };
-    Context {
-        id: String::new(),
-        base: base + SCIM_PATH,
-        from,
-    }
+    let base = settings.public_url.clone().unwrap_or_else(|| address(request.headers(), proxied));
+    let from = if proxied { client(settings, request.headers()).or(peer) } else { peer };
+    Context { id: String::new(), base: base + SCIM_PATH, from }
 }
 
 fn is_trusted(settings: &Settings, ip: IpAddr) -> bool {
@@ -61,17 +47,12 @@ fn is_host(text: &str) -> bool {
 
 /// The last address in `X-Forwarded-For` that is not a trusted proxy's own.
 fn client(settings: &Settings, headers: &HeaderMap) -> Option<IpAddr> {
-    let chain = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let chain = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let hops: Vec<IpAddr> = chain
         .flat_map(|value| value.split(','))
         .filter_map(|hop| hop.trim().parse().ok())
         .collect();
-    hops.into_iter()
-        .rev()
-        .find(|hop| !is_trusted(settings, *hop))
+    hops.into_iter().rev().find(|hop| !is_trusted(settings, *hop))
 }
 
 #[cfg(test)]
@@ -86,9 +67,7 @@ mod tests {
         }
         let mut request = request.body(Body::empty()).unwrap();
         let peer: IpAddr = peer.parse().unwrap();
-        request
-            .extensions_mut()
-            .insert(ConnectInfo(SocketAddr::from((peer, 4711))));
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((peer, 4711))));
         let context = of(settings, &request);
         (context.base, context.from.unwrap().to_string())
     }
@@ -111,10 +90,7 @@ mod tests {
             ("https://people.example.com/scim/v2", "203.0.113.7")
         );
         let (base, from) = origin(&proxy, "192.0.2.1", &forwarded);
-        assert_eq!(
-            (base.as_str(), from.as_str()),
-            ("http://inside:8080/scim/v2", "192.0.2.1")
-        );
+        assert_eq!((base.as_str(), from.as_str()), ("http://inside:8080/scim/v2", "192.0.2.1"));
     }
 
     #[test]
@@ -123,14 +99,8 @@ mod tests {
             public_url: Some("https://people.example.com".to_owned()),
             ..Settings::default()
         };
-        assert_eq!(
-            origin(&fixed, "::1", &[("host", "x")]).0,
-            "https://people.example.com/scim/v2"
-        );
+        assert_eq!(origin(&fixed, "::1", &[("host", "x")]).0, "https://people.example.com/scim/v2");
         let strange = [("host", "evil\"<script>")];
-        assert_eq!(
-            origin(&Settings::default(), "::1", &strange).0,
-            "http://localhost/scim/v2"
-        );
+        assert_eq!(origin(&Settings::default(), "::1", &strange).0, "http://localhost/scim/v2");
     }
 }

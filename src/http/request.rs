@@ -44,25 +44,16 @@ pub(super) async fn watch(State(app): State<App>, mut request: Request, next: Ne
     let id = context.id.clone();
     let method = request.method().clone();
     // The template, not the path: a client may put anything into an id.
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map(|path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     request.extensions_mut().insert(context);
     let span = tracing::info_span!("request", id);
     let handled = tokio::time::timeout(app.settings.request_timeout, next.run(request));
-    let response = handled
-        .instrument(span.clone())
-        .await
-        .unwrap_or_else(|_| timed_out());
+    let response = handled.instrument(span.clone()).await.unwrap_or_else(|_| timed_out());
     let mut response = with_request_id(response, &id).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let failed = response
-        .extensions()
-        .get::<Failed>()
-        .and_then(|failed| failed.0.scim_type());
+    let failed = response.extensions().get::<Failed>().and_then(|failed| failed.0.scim_type());
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let status = response.status().as_u16();
     span.in_scope(|| {
@@ -75,18 +66,13 @@ pub(super) async fn watch(State(app): State<App>, mut request: Request, next: Ne
 fn request_id(request: &Request) -> Option<String> {
     let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
     let fits = (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     fits.then(|| id.to_owned())
 }
 
 /// A server's fault tells its request id in the detail too: it is all that Okta and Entra show.
 async fn with_request_id(response: Response, id: &str) -> Response {
-    let ours = response
-        .extensions()
-        .get::<Failed>()
-        .is_some_and(|failed| failed.0.status() >= 500);
+    let ours = response.extensions().get::<Failed>().is_some_and(|failed| failed.0.status() >= 500);
     if !ours {
         return response;
     }
@@ -103,12 +89,7 @@ async fn with_request_id(response: Response, id: &str) -> Response {
 }
 
 fn timed_out() -> Response {
-    let kind = ErrorKind::Unavailable {
-        retry_after_s: TIMEOUT_RETRY_AFTER_S,
-    };
-    Failure::from(ScimError::new(
-        kind,
-        "the request took too long; nothing was acknowledged",
-    ))
-    .into_response()
+    let kind = ErrorKind::Unavailable { retry_after_s: TIMEOUT_RETRY_AFTER_S };
+    Failure::from(ScimError::new(kind, "the request took too long; nothing was acknowledged"))
+        .into_response()
 }

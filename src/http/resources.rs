@@ -14,10 +14,7 @@ use crate::scim::message;
 /// The routes of one kind of resource, below its endpoint.
 pub(super) fn routes<R: Resource>() -> Router<App> {
     let endpoint = R::kind().endpoint;
-    let one = get(read::<R>)
-        .put(replace::<R>)
-        .patch(patch::<R>)
-        .delete(delete::<R>);
+    let one = get(read::<R>).put(replace::<R>).patch(patch::<R>).delete(delete::<R>);
     Router::new()
         .route(endpoint, get(list::<R>).post(create::<R>))
         .route(&format!("{endpoint}/{{id}}"), one)
@@ -51,10 +48,7 @@ async fn create<R: Resource>(
     Body(body): Body,
 ) -> Answer {
     let projection = parameters.projection(R::kind());
-    let created = app
-        .provision
-        .create::<R>(&caller, R::read_sent(body)?, &projection)
-        .await?;
+    let created = app.provision.create::<R>(&caller, R::read_sent(body)?, &projection).await?;
     Ok(answer::resource(StatusCode::CREATED, created))
 }
 
@@ -66,10 +60,7 @@ async fn replace<R: Resource>(
     Body(body): Body,
 ) -> Answer {
     let (sent, projection) = (R::read_sent(body)?, parameters.projection(R::kind()));
-    let replaced = app
-        .provision
-        .replace::<R>(&caller, &id, sent, &projection)
-        .await?;
+    let replaced = app.provision.replace::<R>(&caller, &id, sent, &projection).await?;
     Ok(answer::resource(StatusCode::OK, replaced))
 }
 
@@ -81,10 +72,7 @@ async fn patch<R: Resource>(
     Body(body): Body,
 ) -> Answer {
     let (operations, projection) = (message::read_patch(body)?, parameters.projection(R::kind()));
-    let patched = app
-        .provision
-        .patch::<R>(&caller, &id, operations, &projection)
-        .await?;
+    let patched = app.provision.patch::<R>(&caller, &id, operations, &projection).await?;
     Ok(answer::patched(patched))
 }
 

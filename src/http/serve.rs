@@ -69,9 +69,6 @@ async fn keep_uses(app: App, mut stopping: watch::Receiver<()>) {
 async fn keep_uses_now(app: &App) {
     if let Err(error) = app.keyring.keep_uses(&app.provision.store).await {
         // The next requests of the same keys will tell again.
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "key uses were not kept"
-        );
+        tracing::warn!(error = &error as &dyn std::error::Error, "key uses were not kept");
     }
 }

@@ -101,20 +101,12 @@ impl Keyring {
         tx.serialize_on(&["scimd signing keys".to_owned()]).await?;
         let mut keys = signing::list(&mut tx).await?;
         if keys.is_empty() {
-            let key = SigningKey {
-                id: ids.fresh(),
-                secret: hex(&random_secret()),
-            };
+            let key = SigningKey { id: ids.fresh(), secret: hex(&random_secret()) };
             signing::insert(&mut tx, &key, clock.now()).await?;
             keys.push(key);
         }
         tx.commit().await?;
-        Ok(Self {
-            signing: Arc::new(keys),
-            uses: Arc::default(),
-            clock,
-            ids,
-        })
+        Ok(Self { signing: Arc::new(keys), uses: Arc::default(), clock, ids })
     }
 
     /// Issues a key of a connection.
@@ -173,30 +165,14 @@ impl Keyring {
         overlap_ends: Timestamp,
         expires_at: Option<Timestamp>,
     ) -> Result<Issued, StoreError> {
-        let ends = key
-            .expires_at
-            .map_or(overlap_ends, |expiry| expiry.min(overlap_ends));
+        let ends = key.expires_at.map_or(overlap_ends, |expiry| expiry.min(overlap_ends));
         store::keys::set_expiry(tx, key.instance, key.id, ends).await?;
         let mut old = key.clone();
         old.expires_at = Some(ends);
         record(tx, author, "key.expiry_set", &old).await?;
-        let ApiKey {
-            instance,
-            connection,
-            ref name,
-            ..
-        } = *key;
-        self.issue(
-            tx,
-            author,
-            NewKey {
-                instance,
-                connection,
-                name: name.clone(),
-                expires_at,
-            },
-        )
-        .await
+        let ApiKey { instance, connection, ref name, .. } = *key;
+        self.issue(tx, author, NewKey { instance, connection, name: name.clone(), expires_at })
+            .await
     }
 
     /// Finds out which key a token is, and notes its use.
@@ -225,8 +201,7 @@ impl Keyring {
         if found.key.expires_at.is_some_and(|expiry| expiry <= now) {
             return Err(KeyError::Expired);
         }
-        self.uses()
-            .insert((instance, found.key.id), Use { at: now, from });
+        self.uses().insert((instance, found.key.id), Use { at: now, from });
         Ok(found)
     }
 
@@ -249,18 +224,10 @@ impl Keyring {
     }
 
     fn sign(&self, claims: &Claims) -> Result<String, StoreError> {
-        let corrupt = |reason: String| StoreError::Corrupt {
-            column: "signing_keys.secret",
-            reason,
-        };
-        let key = self
-            .signing
-            .first()
-            .ok_or_else(|| corrupt("there is none".to_owned()))?;
-        let header = Header {
-            kid: Some(key.id.to_string()),
-            ..Header::new(Algorithm::HS256)
-        };
+        let corrupt =
+            |reason: String| StoreError::Corrupt { column: "signing_keys.secret", reason };
+        let key = self.signing.first().ok_or_else(|| corrupt("there is none".to_owned()))?;
+        let header = Header { kid: Some(key.id.to_string()), ..Header::new(Algorithm::HS256) };
         let secret = EncodingKey::from_secret(key.secret.as_bytes());
         jsonwebtoken::encode(&header, claims, &secret).map_err(|error| corrupt(error.to_string()))
     }
@@ -270,11 +237,7 @@ impl Keyring {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }
-        let id = jsonwebtoken::decode_header(token)
-            .ok()?
-            .kid?
-            .parse::<Uuid>()
-            .ok()?;
+        let id = jsonwebtoken::decode_header(token).ok()?.kid?.parse::<Uuid>().ok()?;
         let key = self.signing.iter().find(|key| key.id == id)?;
         let mut rules = Validation::new(Algorithm::HS256);
         // Expiry is read from the key's row, by the clock of the server.
@@ -282,9 +245,7 @@ impl Keyring {
         rules.validate_aud = false;
         rules.required_spec_claims.clear();
         let secret = DecodingKey::from_secret(key.secret.as_bytes());
-        jsonwebtoken::decode::<Claims>(token, &secret, &rules)
-            .ok()
-            .map(|data| data.claims)
+        jsonwebtoken::decode::<Claims>(token, &secret, &rules).ok().map(|data| data.claims)
     }
 }
 
@@ -316,12 +277,10 @@ fn random_secret() -> [u8; 32] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            for digit in [byte >> 4, byte & 15] {
-                text.extend(char::from_digit(digit.into(), 16));
-            }
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(digit.into(), 16));
+        }
+        text
+    })
 }

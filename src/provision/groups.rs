@@ -38,10 +38,7 @@ impl SentGroup {
         let mut document = resource::read(&GROUP, body)?;
         require_attributes(&GROUP, &document)?;
         let members = document.shift_remove("members").unwrap_or_default();
-        Ok(Self {
-            document,
-            members: mentioned.then(|| members::listed(&members)),
-        })
+        Ok(Self { document, members: mentioned.then(|| members::listed(&members)) })
     }
 }
 
@@ -98,9 +95,7 @@ impl Resource for Groups {
         projection: &Projection,
     ) -> Result<Patched> {
         if projection.asks_for("members") || !projection.wants("members") {
-            return show::<Self>(tx, caller, row, projection)
-                .await
-                .map(Patched::Resource);
+            return show::<Self>(tx, caller, row, projection).await.map(Patched::Resource);
         }
         let limit = ANSWERED_MEMBERS_MAX + 1;
         let members = memberships::of_groups(tx, caller.instance, &[row.id], limit).await?;
@@ -119,28 +114,20 @@ impl Resource for Groups {
         sent: SentGroup,
     ) -> Result<Group> {
         let id = GroupId(ids.fresh());
-        let mut group = Group {
-            connection: Some(caller.connection),
-            ..blank(id, author.at)
-        };
+        let mut group = Group { connection: Some(caller.connection), ..blank(id, author.at) };
         group.document = sent.document;
         derive(&mut group)?;
         if groups::insert(tx, caller.instance, &group).await? {
             record(tx, caller.instance, author, None, &group, "group.created").await?;
             if let Some(members) = sent.members {
-                MemberChange::replace_by(members)
-                    .apply(tx, caller, author, &group)
-                    .await?;
+                MemberChange::replace_by(members).apply(tx, caller, author, &group).await?;
             }
             return Ok(group);
         }
         let holder = groups::holder_of_name(tx, caller.instance, &group.display_name).await?;
         match holder {
             Some(holder) if holder.connection.is_none() => {
-                let sent = SentGroup {
-                    document: group.document,
-                    members: sent.members,
-                };
+                let sent = SentGroup { document: group.document, members: sent.members };
                 Self::replace(tx, caller, author, holder, sent).await
             }
             _ => Err(taken("displayName", &group.display_name, "group")),
@@ -155,14 +142,8 @@ impl Resource for Groups {
         before: Group,
         sent: SentGroup,
     ) -> Result<Group> {
-        let SentGroup {
-            mut document,
-            members,
-        } = sent;
-        if let (None, Some(id)) = (
-            document.get("externalId"),
-            before.document.get("externalId"),
-        ) {
+        let SentGroup { mut document, members } = sent;
+        if let (None, Some(id)) = (document.get("externalId"), before.document.get("externalId")) {
             document.insert("externalId".to_owned(), id.clone());
         }
         let members = members.map(MemberChange::replace_by).unwrap_or_default();
@@ -198,15 +179,7 @@ impl Resource for Groups {
             ..before.clone()
         };
         groups::update(tx, caller.instance, &after).await?;
-        record(
-            tx,
-            caller.instance,
-            author,
-            Some(&before),
-            &after,
-            "group.deleted",
-        )
-        .await
+        record(tx, caller.instance, author, Some(&before), &after, "group.deleted").await
     }
 }
 
@@ -222,10 +195,7 @@ impl Provision {
         let mut group = blank(GroupId(self.ids.fresh()), author.at);
         group.document = document;
         derive(&mut group)?;
-        transact!(self.store, |tx| insert_local(
-            &mut tx, instance, author, &group
-        )
-        .await)?;
+        transact!(self.store, |tx| insert_local(&mut tx, instance, author, &group).await)?;
         Ok(group)
     }
 }
@@ -275,11 +245,7 @@ async fn keep(
         .await
         .map_err(|error| conflict_on(error, "displayName", &after.display_name, "group"))?;
     if edited {
-        let action = if picked_up {
-            "group.picked_up"
-        } else {
-            "group.changed"
-        };
+        let action = if picked_up { "group.picked_up" } else { "group.changed" };
         record(tx, caller.instance, author, Some(&before), &after, action).await?;
     }
     Ok(after)
@@ -287,20 +253,11 @@ async fn keep(
 
 /// Reads out of the document what the directory keeps in columns of its own.
 fn derive(group: &mut Group) -> Result<()> {
-    let text = |name: &str| {
-        group
-            .document
-            .get(name)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+    let text = |name: &str| group.document.get(name).and_then(Value::as_str).map(str::to_owned);
     group.display_name = text("displayName").unwrap_or_default();
     group.external_id = text("externalId");
     require_indexable("displayName", &group.display_name)?;
-    group
-        .external_id
-        .as_deref()
-        .map_or(Ok(()), |text| require_indexable("externalId", text))?;
+    group.external_id.as_deref().map_or(Ok(()), |text| require_indexable("externalId", text))?;
     Ok(())
 }
 
@@ -340,9 +297,6 @@ async fn record(
 fn facets(group: &Group) -> Map<String, Value> {
     let mut facets = group.document.clone();
     facets.insert("deleted".to_owned(), group.deleted_at.is_some().into());
-    facets.insert(
-        "connection".to_owned(),
-        group.connection.map(|id| id.to_string()).into(),
-    );
+    facets.insert("connection".to_owned(), group.connection.map(|id| id.to_string()).into());
     facets
 }

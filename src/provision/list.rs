@@ -27,23 +27,15 @@ pub(super) async fn list<R: Resource>(
     caller: &Caller,
     query: &Query,
 ) -> Result<Listed> {
-    let condition = query
-        .filter
-        .as_deref()
-        .map(|text| filter::compile(R::kind(), text))
-        .transpose()?;
-    let (narrow, exact) = condition
-        .as_ref()
-        .map_or((Narrow::All(Vec::new()), true), narrow);
+    let condition =
+        query.filter.as_deref().map(|text| filter::compile(R::kind(), text)).transpose()?;
+    let (narrow, exact) = condition.as_ref().map_or((Narrow::All(Vec::new()), true), narrow);
     let (total, documents) = match condition {
         Some(condition) if !exact => scan::<R>(tx, caller, query, &condition, &narrow).await?,
         _ => read::<R>(tx, caller, query, &narrow).await?,
     };
     let project = |document| query.projection.apply(R::kind(), document);
-    Ok(Listed {
-        total,
-        resources: documents.into_iter().map(project).collect(),
-    })
+    Ok(Listed { total, resources: documents.into_iter().map(project).collect() })
 }
 
 async fn read<R: Resource>(
@@ -59,17 +51,10 @@ async fn read<R: Resource>(
     if limit == 0 || offset >= total {
         return Ok((total.unsigned_abs(), Vec::new()));
     }
-    let page = Page {
-        after: None,
-        offset,
-        limit,
-    };
+    let page = Page { after: None, offset, limit };
     let rows = query::page::<R::Row>(tx, &R::TABLE, instance, viewer, narrow, page).await?;
     let related = query.projection.wants(R::RELATED);
-    Ok((
-        total.unsigned_abs(),
-        R::render(tx, caller, &rows, related).await?,
-    ))
+    Ok((total.unsigned_abs(), R::render(tx, caller, &rows, related).await?))
 }
 
 async fn scan<R: Resource>(
@@ -83,11 +68,7 @@ async fn scan<R: Resource>(
     let (mut total, mut page) = (0, Vec::new());
     let (mut after, mut scanned) = (None, 0);
     loop {
-        let next = Page {
-            after,
-            offset: 0,
-            limit: SCAN_BATCH,
-        };
+        let next = Page { after, offset: 0, limit: SCAN_BATCH };
         let (instance, viewer) = (caller.instance, caller.viewer());
         let rows = query::page::<R::Row>(tx, &R::TABLE, instance, viewer, narrow, next).await?;
         let Some(last) = rows.last() else {

@@ -22,17 +22,8 @@ pub(super) async fn serialize(
     after: &Account,
 ) -> Result<()> {
     let mut keys = changed_identifiers(before, after);
-    keys.extend(
-        after
-            .manager
-            .sent
-            .as_deref()
-            .map(|sent| fold(sent).into_owned()),
-    );
-    let keys: Vec<String> = keys
-        .into_iter()
-        .map(|key| format!("{instance} {key}"))
-        .collect();
+    keys.extend(after.manager.sent.as_deref().map(|sent| fold(sent).into_owned()));
+    let keys: Vec<String> = keys.into_iter().map(|key| format!("{instance} {key}")).collect();
     Ok(tx.serialize_on(&keys).await?)
 }
 
@@ -83,22 +74,15 @@ async fn relink(
         None => Vec::new(),
     };
     let changed = accounts::link(tx, instance, reference, manager, &above, author.at).await?;
-    let action = if manager.is_some() {
-        "account.manager_linked"
-    } else {
-        "account.manager_unlinked"
-    };
+    let action =
+        if manager.is_some() { "account.manager_linked" } else { "account.manager_unlinked" };
     let events: Vec<_> = changed
         .into_iter()
         .map(|id| {
             let event = author.event(Category::UserSync, action, "account", id.0);
             let after =
                 Some(serde_json::json!({ "manager": manager, "reference": reference.sent }));
-            audit::Event {
-                after,
-                rule: Some("manager".to_owned()),
-                ..event
-            }
+            audit::Event { after, rule: Some("manager".to_owned()), ..event }
         })
         .collect();
     Ok(audit::append(tx, instance, &events).await?)
@@ -121,9 +105,7 @@ async fn find(
 fn changed_identifiers(before: Option<&Account>, after: &Account) -> BTreeSet<String> {
     let was = before.map(identifiers).unwrap_or_default();
     let is = identifiers(after);
-    was.symmetric_difference(&is)
-        .map(|(_, key)| key.clone())
-        .collect()
+    was.symmetric_difference(&is).map(|(_, key)| key.clone()).collect()
 }
 
 /// By what an account can be named, and by whose accounts; nothing if it is in nobody's scope.
@@ -138,12 +120,6 @@ fn identifiers(account: &Account) -> BTreeSet<(ConnectionId, String)> {
         account.external_id.as_deref(),
         account.employee_number.as_deref(),
     ];
-    let folded = texts
-        .into_iter()
-        .flatten()
-        .map(|text| fold(text).into_owned());
-    folded
-        .chain(accounts::email_keys(account))
-        .map(|key| (connection, key))
-        .collect()
+    let folded = texts.into_iter().flatten().map(|text| fold(text).into_owned());
+    folded.chain(accounts::email_keys(account)).map(|key| (connection, key)).collect()
 }

@@ -68,10 +68,7 @@ impl MemberChange {
     }
 
     fn clear(&mut self) {
-        *self = Self {
-            clears: true,
-            ..Self::default()
-        };
+        *self = Self { clears: true, ..Self::default() };
     }
 
     /// Adds one operation on `members`. A filter other than on the id is evaluated on the members as
@@ -83,12 +80,7 @@ impl MemberChange {
         group: GroupId,
         change: Change<'_>,
     ) -> Result<()> {
-        let Change {
-            verb,
-            spot,
-            value,
-            operation,
-        } = change;
+        let Change { verb, spot, value, operation } = change;
         let refuse =
             |kind, detail: &str| Err(placed(ScimError::new(kind, detail), operation).into());
         match spot {
@@ -138,8 +130,7 @@ impl MemberChange {
         let mut joining = memberships::known(tx, instance, caller.viewer(), &asked).await?;
         note_unknown(tx, caller, author, id, strange, &asked, &joining).await?;
         let leaving = if self.clears {
-            self.leaving_by_replacement(tx, caller, id, &mut joining)
-                .await?
+            self.leaving_by_replacement(tx, caller, id, &mut joining).await?
         } else {
             parse(&self.leaving).0
         };
@@ -153,20 +144,14 @@ impl MemberChange {
             memberships::remove(tx, instance, id, &leaving).await?
         };
         let added = memberships::add(tx, instance, id, &joining).await?;
-        let events: Vec<_> = [
-            ("group.member_removed", &removed),
-            ("group.member_added", &added),
-        ]
-        .into_iter()
-        .flat_map(|(action, members)| members.iter().map(move |member| (action, *member)))
-        .map(|(action, member)| {
-            let event = author.event(Category::UserSync, action, "group", id.0);
-            audit::Event {
-                member: Some(member),
-                ..event
-            }
-        })
-        .collect();
+        let events: Vec<_> = [("group.member_removed", &removed), ("group.member_added", &added)]
+            .into_iter()
+            .flat_map(|(action, members)| members.iter().map(move |member| (action, *member)))
+            .map(|(action, member)| {
+                let event = author.event(Category::UserSync, action, "group", id.0);
+                audit::Event { member: Some(member), ..event }
+            })
+            .collect();
         audit::append(tx, instance, &events).await?;
         Ok(!events.is_empty())
     }
@@ -183,30 +168,19 @@ impl MemberChange {
         let listed: HashSet<MemberId> = joining.iter().map(|(id, _)| *id).collect();
         let here: HashSet<MemberId> = present.iter().copied().collect();
         joining.retain(|(id, _)| !here.contains(id));
-        Ok(present
-            .into_iter()
-            .filter(|id| !listed.contains(id))
-            .collect())
+        Ok(present.into_iter().filter(|id| !listed.contains(id)).collect())
     }
 }
 
 /// The ids in a value of `members`, in whatever form the client sent it.
 fn ids(members: &Attribute, value: Value) -> std::result::Result<Vec<String>, ScimError> {
-    Ok(coerce(members, &members.name, value)?
-        .as_ref()
-        .map(listed)
-        .unwrap_or_default())
+    Ok(coerce(members, &members.name, value)?.as_ref().map(listed).unwrap_or_default())
 }
 
 /// The ids in a list of members; an element without a `value` names nobody and is passed over.
 pub(super) fn listed(members: &Value) -> Vec<String> {
     let id = |member: &Value| member.get("value")?.as_str().map(str::to_owned);
-    members
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(id)
-        .collect()
+    members.as_array().into_iter().flatten().filter_map(id).collect()
 }
 
 /// The ids that a filter of equalities names: `members[value eq "…"]`, also several with `or`.
@@ -233,15 +207,9 @@ async fn ids_matching(
 ) -> Result<Vec<String>> {
     let members = memberships::of_groups(tx, caller.instance, &[group], i64::MAX).await?;
     let matches = |member: &&memberships::Member| {
-        render::member(caller, member)
-            .as_object()
-            .is_some_and(|parts| condition.matches(parts))
+        render::member(caller, member).as_object().is_some_and(|parts| condition.matches(parts))
     };
-    Ok(members
-        .iter()
-        .filter(matches)
-        .map(|member| member.id.to_string())
-        .collect())
+    Ok(members.iter().filter(matches).map(|member| member.id.to_string()).collect())
 }
 
 /// Ids that can be ids, and texts that cannot.
@@ -269,44 +237,21 @@ async fn note_unknown(
         return Ok(());
     }
     let known: HashSet<MemberId> = known.iter().map(|(id, _)| *id).collect();
-    let missing = asked
-        .iter()
-        .filter(|id| !known.contains(id))
-        .map(|id| id.0.to_string());
+    let missing = asked.iter().filter(|id| !known.contains(id)).map(|id| id.0.to_string());
     let unknown: Vec<String> = strange.into_iter().chain(missing).collect();
-    let shown: Vec<String> = unknown
-        .iter()
-        .take(UNKNOWN_SHOWN_MAX)
-        .map(|id| id.chars().take(64).collect())
-        .collect();
+    let shown: Vec<String> =
+        unknown.iter().take(UNKNOWN_SHOWN_MAX).map(|id| id.chars().take(64).collect()).collect();
     match caller.profile.unknown_members() {
         UnknownMembers::Refuse => Err(ScimError::invalid_value(
             "members.value",
-            &format!(
-                "names nobody in this directory: \"{}\"",
-                shown.join("\", \"")
-            ),
+            &format!("names nobody in this directory: \"{}\"", shown.join("\", \"")),
         )
         .into()),
         UnknownMembers::Skip => {
-            let event = author.event(
-                Category::UserSync,
-                "group.members_unknown",
-                "group",
-                group.0,
-            );
+            let event = author.event(Category::UserSync, "group.members_unknown", "group", group.0);
             let after = Some(json!({ "count": unknown.len(), "members": shown }));
             let rule = Some("unknown members are left out".to_owned());
-            Ok(audit::append(
-                tx,
-                caller.instance,
-                &[audit::Event {
-                    after,
-                    rule,
-                    ..event
-                }],
-            )
-            .await?)
+            Ok(audit::append(tx, caller.instance, &[audit::Event { after, rule, ..event }]).await?)
         }
     }
 }

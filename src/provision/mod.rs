@@ -120,7 +120,10 @@ macro_rules! transact {
             let mut $tx = $store.begin().await?;
             let done: $crate::provision::Result<_> = match $work {
                 Ok(done) => $tx.commit().await.map(|()| done).map_err(Into::into),
-                Err(error) => Err(error),
+                Err(error) => {
+                    $tx.rollback().await;
+                    Err(error)
+                }
             };
             match done {
                 Err($crate::provision::Error::Store($crate::store::StoreError::Contention(_)))
@@ -168,9 +171,7 @@ impl Caller {
                 ),
             ),
             ConnectionStatus::Paused => (
-                ErrorKind::TooManyRequests {
-                    retry_after_s: PAUSED_RETRY_AFTER_S,
-                },
+                ErrorKind::TooManyRequests { retry_after_s: PAUSED_RETRY_AFTER_S },
                 format!(
                     "the connection \"{}\" is paused by an administrator: send the change again \
                      later",
@@ -186,11 +187,7 @@ impl Caller {
 fn not_found(kind: &str, id: &str) -> Error {
     // An id of a client can be anything; what is repeated of it is cut.
     let id: String = id.chars().take(64).collect();
-    ScimError::new(
-        ErrorKind::NotFound,
-        format!("there is no {kind} with the id \"{id}\""),
-    )
-    .into()
+    ScimError::new(ErrorKind::NotFound, format!("there is no {kind} with the id \"{id}\"")).into()
 }
 
 /// The refusal of a name that another resource of the instance holds.

@@ -14,28 +14,18 @@ use scim_v2::schema_urns;
 /// The User of an account, with the groups it belongs to.
 pub(super) fn user(caller: &Caller, account: &Account, groups: &[Belonging]) -> Document {
     let mut document = account.document.clone();
-    if let (Some(manager), Some(enterprise)) = (
-        account.manager.account,
-        document.get_mut(schema_urns::ENTERPRISE_USER),
-    ) && let Some(Value::Object(parts)) = enterprise.get_mut("manager")
+    if let (Some(manager), Some(enterprise)) =
+        (account.manager.account, document.get_mut(schema_urns::ENTERPRISE_USER))
+        && let Some(Value::Object(parts)) = enterprise.get_mut("manager")
     {
         parts.insert("$ref".to_owned(), location(caller, &USER, manager).into());
     }
     if !groups.is_empty() {
-        let groups = groups
-            .iter()
-            .map(|group| belonging(caller, group))
-            .collect();
+        let groups = groups.iter().map(|group| belonging(caller, group)).collect();
         document.insert("groups".to_owned(), Value::Array(groups));
     }
     document.insert(DIRECTORY_USER.to_owned(), directory_view(caller, account));
-    resource(
-        caller,
-        &USER,
-        account.id,
-        document,
-        (account.created_at, account.modified_at),
-    )
+    resource(caller, &USER, account.id, document, (account.created_at, account.modified_at))
 }
 
 /// The Group of a group, with its members if they were asked for.
@@ -45,13 +35,7 @@ pub(super) fn group(caller: &Caller, group: &Group, members: Option<&[Member]>) 
         let members = members.iter().map(|shown| member(caller, shown)).collect();
         document.insert("members".to_owned(), Value::Array(members));
     }
-    resource(
-        caller,
-        &GROUP,
-        group.id,
-        document,
-        (group.created_at, group.modified_at),
-    )
+    resource(caller, &GROUP, group.id, document, (group.created_at, group.modified_at))
 }
 
 /// A member of a group, as it is shown in the group: what RFC 7643 §8.7.1 defines and no more, because
@@ -91,10 +75,7 @@ fn directory_view(caller: &Caller, account: &Account) -> Value {
         view.insert("statusReason".to_owned(), reason.word().into());
     }
     if account.connection.is_some() {
-        view.insert(
-            "directoryKey".to_owned(),
-            caller.directory_key.clone().into(),
-        );
+        view.insert("directoryKey".to_owned(), caller.directory_key.clone().into());
     }
     view.into()
 }
@@ -108,10 +89,8 @@ fn resource(
     (created, modified): (Timestamp, Timestamp),
 ) -> Document {
     let urns = document.keys().filter(|key| is_urn(key));
-    let schemas: Vec<Value> = std::iter::once(&kind.schema.id)
-        .chain(urns)
-        .map(|urn| urn.as_str().into())
-        .collect();
+    let schemas: Vec<Value> =
+        std::iter::once(&kind.schema.id).chain(urns).map(|urn| urn.as_str().into()).collect();
     let mut shown = Document::new();
     shown.insert("schemas".to_owned(), schemas.into());
     shown.insert("id".to_owned(), id.to_string().into());

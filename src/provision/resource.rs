@@ -169,8 +169,7 @@ impl Provision {
     pub async fn delete<R: Resource>(&self, caller: &Caller, id: &str) -> Result<()> {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
-        transact!(self.store, |tx| delete::<R>(&mut tx, caller, &author, id)
-            .await)
+        transact!(self.store, |tx| delete::<R>(&mut tx, caller, &author, id).await)
     }
 }
 
@@ -193,11 +192,7 @@ pub(super) async fn show<R: Resource>(
 ) -> Result<Document> {
     let rows = [row];
     let shown = R::render(tx, caller, &rows, projection.wants(R::RELATED)).await?;
-    Ok(shown
-        .into_iter()
-        .next()
-        .map(|row| projection.apply(R::kind(), row))
-        .unwrap_or_default())
+    Ok(shown.into_iter().next().map(|row| projection.apply(R::kind(), row)).unwrap_or_default())
 }
 
 async fn find<R: Resource>(

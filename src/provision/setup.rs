@@ -91,16 +91,8 @@ impl Provision {
         instances::insert(&mut tx, &instance, &fold(&name))
             .await
             .map_err(|error| name_taken(error, "instance", &name))?;
-        let event = author.event(
-            Category::Settings,
-            "instance.created",
-            "instance",
-            instance.id.0,
-        );
-        let event = audit::Event {
-            after: Some(json!({ "name": name })),
-            ..event
-        };
+        let event = author.event(Category::Settings, "instance.created", "instance", instance.id.0);
+        let event = audit::Event { after: Some(json!({ "name": name })), ..event };
         audit::append(&mut tx, instance.id, &[event]).await?;
         tx.commit().await?;
         Ok(instance)
@@ -156,22 +148,12 @@ impl Provision {
         let (instance, id) = (connection.instance, connection.id);
         transact!(self.store, |tx| {
             connections::set_status(&mut tx, instance, id, status).await?;
-            let event = author.event(
-                Category::Settings,
-                "connection.status_set",
-                "connection",
-                id.0,
-            );
+            let event =
+                author.event(Category::Settings, "connection.status_set", "connection", id.0);
             let before = Some(json!({ "status": connection.status }));
             let after = Some(json!({ "status": status }));
-            let event = audit::Event {
-                before,
-                after,
-                ..event
-            };
-            audit::append(&mut tx, instance, &[event])
-                .await
-                .map_err(super::Error::from)
+            let event = audit::Event { before, after, ..event };
+            audit::append(&mut tx, instance, &[event]).await.map_err(super::Error::from)
         })
     }
 
@@ -184,11 +166,7 @@ impl Provision {
         limit: i64,
     ) -> Result<Vec<Account>> {
         let mut tx = self.store.read().await?;
-        let page = Page {
-            after,
-            offset: 0,
-            limit: limit.clamp(0, ADMIN_PAGE_MAX),
-        };
+        let page = Page { after, offset: 0, limit: limit.clamp(0, ADMIN_PAGE_MAX) };
         Ok(accounts::page(&mut tx, instance, Viewer::Administrator, narrow, page).await?)
     }
 
@@ -204,15 +182,8 @@ impl Provision {
             Ok(id) => Narrow::Id(id),
             Err(_) => Narrow::UserName(fold(name).into_owned()),
         };
-        let found = query::one(
-            &mut tx,
-            &accounts::TABLE,
-            instance,
-            viewer,
-            &narrow,
-            Purpose::Look,
-        )
-        .await?;
+        let found =
+            query::one(&mut tx, &accounts::TABLE, instance, viewer, &narrow, Purpose::Look).await?;
         let Some(account): Option<Account> = found else {
             return Ok(None);
         };
@@ -229,11 +200,7 @@ impl Provision {
         limit: i64,
     ) -> Result<Vec<Group>> {
         let mut tx = self.store.read().await?;
-        let page = Page {
-            after,
-            offset: 0,
-            limit: limit.clamp(0, ADMIN_PAGE_MAX),
-        };
+        let page = Page { after, offset: 0, limit: limit.clamp(0, ADMIN_PAGE_MAX) };
         Ok(groups::page(&mut tx, instance, Viewer::Administrator, narrow, page).await?)
     }
 
@@ -250,15 +217,8 @@ impl Provision {
             Ok(id) => Narrow::Id(id),
             Err(_) => Narrow::DisplayName(fold(name).into_owned()),
         };
-        let found = query::one(
-            &mut tx,
-            &groups::TABLE,
-            instance,
-            viewer,
-            &narrow,
-            Purpose::Look,
-        )
-        .await?;
+        let found =
+            query::one(&mut tx, &groups::TABLE, instance, viewer, &narrow, Purpose::Look).await?;
         let Some(group): Option<Group> = found else {
             return Ok(None);
         };

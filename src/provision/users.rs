@@ -69,10 +69,7 @@ impl Resource for Users {
             let end = groups.partition_point(|group| group.member <= id);
             groups.get(start..end).unwrap_or_default()
         };
-        Ok(rows
-            .iter()
-            .map(|row| render::user(caller, row, groups_of(row.id.into())))
-            .collect())
+        Ok(rows.iter().map(|row| render::user(caller, row, groups_of(row.id.into()))).collect())
     }
 
     async fn render_changed(
@@ -81,9 +78,7 @@ impl Resource for Users {
         row: Account,
         projection: &Projection,
     ) -> Result<Patched> {
-        show::<Self>(tx, caller, row, projection)
-            .await
-            .map(Patched::Resource)
+        show::<Self>(tx, caller, row, projection).await.map(Patched::Resource)
     }
 
     async fn create(
@@ -94,30 +89,16 @@ impl Resource for Users {
         sent: Document,
     ) -> Result<Account> {
         let id = AccountId(ids.fresh());
-        let mut account = Account {
-            connection: Some(caller.connection),
-            ..blank(id, author.at)
-        };
+        let mut account = Account { connection: Some(caller.connection), ..blank(id, author.at) };
         account.document = sent;
-        account
-            .document
-            .entry("active")
-            .or_insert(Value::Bool(true));
+        account.document.entry("active").or_insert(Value::Bool(true));
         derive(&mut account)?;
         for _ in 0..CREATE_ATTEMPTS {
             manager::serialize(tx, caller.instance, None, &account).await?;
             account.manager.account = manager::resolve(tx, caller.instance, &account).await?;
             if accounts::insert(tx, caller.instance, &account).await? {
                 manager::settle(tx, caller.instance, author, None, &account).await?;
-                record(
-                    tx,
-                    caller.instance,
-                    author,
-                    None,
-                    &account,
-                    "account.created",
-                )
-                .await?;
+                record(tx, caller.instance, author, None, &account, "account.created").await?;
                 return Ok(account);
             }
             // Somebody holds the name. Who locks that row sees whether it can be picked up.
@@ -172,15 +153,7 @@ impl Resource for Users {
         manager::serialize(tx, caller.instance, Some(&before), &after).await?;
         accounts::update(tx, caller.instance, &before, &after).await?;
         manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
-        record(
-            tx,
-            caller.instance,
-            author,
-            Some(&before),
-            &after,
-            "account.deleted",
-        )
-        .await
+        record(tx, caller.instance, author, Some(&before), &after, "account.deleted").await
     }
 }
 
@@ -195,15 +168,9 @@ impl Provision {
         require_attributes(&USER, &document)?;
         let mut account = blank(AccountId(self.ids.fresh()), author.at);
         account.document = document;
-        account
-            .document
-            .entry("active")
-            .or_insert(Value::Bool(true));
+        account.document.entry("active").or_insert(Value::Bool(true));
         derive(&mut account)?;
-        transact!(self.store, |tx| insert_local(
-            &mut tx, instance, author, &account
-        )
-        .await)?;
+        transact!(self.store, |tx| insert_local(&mut tx, instance, author, &account).await)?;
         Ok(account)
     }
 }
@@ -246,11 +213,7 @@ async fn keep(
         .await
         .map_err(|error| conflict_on(error, "userName", &after.user_name, "account"))?;
     manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
-    let action = if picked_up {
-        "account.picked_up"
-    } else {
-        "account.changed"
-    };
+    let action = if picked_up { "account.picked_up" } else { "account.changed" };
     record(tx, caller.instance, author, Some(&before), &after, action).await?;
     Ok(after)
 }
@@ -283,10 +246,7 @@ fn derive(account: &mut Account) -> Result<()> {
     account.external_id = text(account.document.get("externalId"));
     account.display_name = text(account.document.get("displayName"));
     account.employee_number = employee_number;
-    account.manager = ManagerLink {
-        sent,
-        account: None,
-    };
+    account.manager = ManagerLink { sent, account: None };
     // A client that takes `active` away says nothing about whether the person may enter.
     if let Some(Value::Bool(active)) = account.document.get("active") {
         account.active = *active;
@@ -302,21 +262,14 @@ fn derive(account: &mut Account) -> Result<()> {
         text.map_or(Ok(()), |text| require_indexable(path, text))?;
     }
     let emails = account.document.get("emails").and_then(Value::as_array);
-    for email in emails
-        .into_iter()
-        .flatten()
-        .filter_map(|email| email.get("value")?.as_str())
-    {
+    for email in emails.into_iter().flatten().filter_map(|email| email.get("value")?.as_str()) {
         require_indexable("emails.value", email)?;
     }
     Ok(())
 }
 
 fn facts(account: &Account) -> Facts {
-    Facts {
-        deleted: account.deleted_at.is_some(),
-        active: account.active,
-    }
+    Facts { deleted: account.deleted_at.is_some(), active: account.active }
 }
 
 fn blank(id: AccountId, at: Timestamp) -> Account {
@@ -362,13 +315,7 @@ async fn record(
 fn facets(account: &Account) -> Map<String, Value> {
     let mut facets = account.document.clone();
     facets.insert("status".to_owned(), account.status.word().into());
-    facets.insert(
-        "connection".to_owned(),
-        account.connection.map(|id| id.to_string()).into(),
-    );
-    facets.insert(
-        "manager".to_owned(),
-        account.manager.account.map(|id| id.to_string()).into(),
-    );
+    facets.insert("connection".to_owned(), account.connection.map(|id| id.to_string()).into());
+    facets.insert("manager".to_owned(), account.manager.account.map(|id| id.to_string()).into());
     facets
 }

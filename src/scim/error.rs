@@ -143,10 +143,7 @@ impl fmt::Display for ErrorKind {
 impl ScimError {
     /// A refusal of `kind` with a `detail` for the administrator.
     pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
-        Self {
-            kind,
-            detail: detail.into(),
-        }
+        Self { kind, detail: detail.into() }
     }
 
     /// A value of `attribute` that cannot be taken, and why.

@@ -82,11 +82,7 @@ pub fn compile_element<'a>(
                 return Err(unknown());
             }
             let attribute = attribute.sub(&path.name).ok_or_else(unknown)?;
-            Ok(Target {
-                extension: None,
-                attribute,
-                sub: None,
-            })
+            Ok(Target { extension: None, attribute, sub: None })
         })?,
         ValFilter::Not(inner) => Condition::Not(Box::new(compile_element(attribute, inner)?)),
         ValFilter::And(parts) => Condition::And(each(parts)?),
@@ -99,19 +95,15 @@ impl Condition<'_> {
     #[must_use]
     pub fn matches(&self, document: &Document) -> bool {
         match self {
-            Self::Present(target) => target
-                .values(document)
-                .iter()
-                .any(|value| is_present(value)),
+            Self::Present(target) => target.values(document).iter().any(|value| is_present(value)),
             Self::Compare(target, CompareOp::Ne, operand) => {
                 !compare_any(target, &CompareOp::Eq, operand, document)
             }
             Self::Compare(target, op, operand) => compare_any(target, op, operand, document),
-            Self::Element(target, inner) => target.values(document).iter().any(|element| {
-                element
-                    .as_object()
-                    .is_some_and(|element| inner.matches(element))
-            }),
+            Self::Element(target, inner) => target
+                .values(document)
+                .iter()
+                .any(|element| element.as_object().is_some_and(|element| inner.matches(element))),
             Self::Not(inner) => !inner.matches(document),
             Self::And(parts) => parts.iter().all(|part| part.matches(document)),
             Self::Or(parts) => parts.iter().any(|part| part.matches(document)),
@@ -154,10 +146,7 @@ impl Target<'_> {
         let values = elements(holder.and_then(|holder| holder.get(&self.attribute.name)));
         match self.sub {
             None => values,
-            Some(sub) => values
-                .iter()
-                .flat_map(|value| elements(value.get(&sub.name)))
-                .collect(),
+            Some(sub) => values.iter().flat_map(|value| elements(value.get(&sub.name))).collect(),
         }
     }
 }
@@ -172,10 +161,7 @@ fn elements(value: Option<&Value>) -> Vec<&Value> {
 
 fn resolve<'a>(kind: &'a ResourceType, filter: &Filter) -> Result<Condition<'a>, ScimError> {
     let each = |filters: &[Filter]| {
-        filters
-            .iter()
-            .map(|filter| resolve(kind, filter))
-            .collect::<Result<_, _>>()
+        filters.iter().map(|filter| resolve(kind, filter)).collect::<Result<_, _>>()
     };
     let target = |path: &AttrPath| match kind.resolve(path) {
         Place::Known(target) => Ok(target),
@@ -222,10 +208,7 @@ fn with_value<'a>(target: Target<'a>, path: &AttrPath) -> Result<Target<'a>, Sci
         return Ok(target);
     }
     match target.attribute.sub("value") {
-        Some(value) if target.sub.is_none() => Ok(Target {
-            sub: Some(value),
-            ..target
-        }),
+        Some(value) if target.sub.is_none() => Ok(Target { sub: Some(value), ..target }),
         _ => Err(ScimError::invalid_filter(format!(
             "{path} is complex: name the sub-attribute to compare"
         ))),
@@ -242,11 +225,7 @@ fn operand(
     let misfit =
         |due: &str| ScimError::invalid_filter(format!("{path} can only be compared {due}"));
     if matches!(value, CompValue::Null) {
-        return if equality {
-            Ok(Operand::Null)
-        } else {
-            Err(misfit("with null by eq and ne"))
-        };
+        return if equality { Ok(Operand::Null) } else { Err(misfit("with null by eq and ne")) };
     }
     match attribute.kind {
         Kind::String | Kind::Reference | Kind::Binary => {
@@ -254,11 +233,7 @@ fn operand(
                 return Err(misfit("by eq, ne and pr"));
             }
             let raw = plain(value);
-            let key = if attribute.case_exact {
-                raw.clone()
-            } else {
-                fold(&raw).into_owned()
-            };
+            let key = if attribute.case_exact { raw.clone() } else { fold(&raw).into_owned() };
             Ok(Operand::Text { raw, key })
         }
         Kind::Boolean => {
@@ -269,11 +244,7 @@ fn operand(
                 CompValue::Str(text) if text.eq_ignore_ascii_case("false") => false,
                 _ => return Err(misfit("with true and false")),
             };
-            if equality {
-                Ok(Operand::Boolean(flag))
-            } else {
-                Err(misfit("by eq, ne and pr"))
-            }
+            if equality { Ok(Operand::Boolean(flag)) } else { Err(misfit("by eq, ne and pr")) }
         }
         Kind::Integer | Kind::Decimal => plain(value)
             .parse()
@@ -308,9 +279,7 @@ fn plain(value: &CompValue) -> String {
 }
 
 fn unknown_attribute(path: &AttrPath, holder: &str) -> ScimError {
-    ScimError::invalid_filter(format!(
-        "no schema of {holder} defines the attribute {path}"
-    ))
+    ScimError::invalid_filter(format!("no schema of {holder} defines the attribute {path}"))
 }
 
 fn is_present(value: &Value) -> bool {
@@ -333,9 +302,7 @@ fn compare_any(
     if matches!(operand, Operand::Null) {
         return !values.iter().any(|value| is_present(value));
     }
-    values
-        .iter()
-        .any(|value| compare(target.leaf(), op, operand, value))
+    values.iter().any(|value| compare(target.leaf(), op, operand, value))
 }
 
 fn compare(attribute: &Attribute, op: &CompareOp, operand: &Operand, value: &Value) -> bool {

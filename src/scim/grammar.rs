@@ -105,11 +105,7 @@ pub fn parse_path(text: &str) -> Result<PatchPath, GrammarError> {
     let filter = reader.value_filter()?;
     let sub_attr = reader.sub_attribute()?;
     reader.end("`.` and a sub-attribute, or the end of the path")?;
-    Ok(PatchPath::Value(PatchValuePath {
-        attr,
-        filter,
-        sub_attr,
-    }))
+    Ok(PatchPath::Value(PatchValuePath { attr, filter, sub_attr }))
 }
 
 /// Reads one attribute as `attributes`, `excludedAttributes` and `sortBy` name it
@@ -182,11 +178,7 @@ impl<'t> Reader<'t> {
         if text.len() > FILTER_BYTES_MAX {
             return Err(GrammarError::TooLong { bytes: text.len() });
         }
-        Ok(Self {
-            text,
-            rest: text,
-            depth: 0,
-        })
+        Ok(Self { text, rest: text, depth: 0 })
     }
 
     fn disjunction<T: Tree>(&mut self) -> Result<T, GrammarError> {
@@ -283,11 +275,7 @@ impl<'t> Reader<'t> {
         if word.contains(|c| c < ' ') {
             return Err(self.bad_value("holds a control character that is not escaped"));
         }
-        let value = if quoted {
-            quoted_value(word)
-        } else {
-            bare_value(word)
-        };
+        let value = if quoted { quoted_value(word) } else { bare_value(word) };
         let value = value.map_err(|problem| self.bad_value(problem))?;
         self.rest = rest;
         Ok(value)
@@ -367,17 +355,9 @@ impl<'t> Reader<'t> {
         let length = word.chars().count().clamp(1, 24);
         let shown: String = self.rest.chars().take(length).collect();
         let shown = shown.replace(char::is_control, "\u{fffd}");
-        let found = if shown.is_empty() {
-            "the end".to_owned()
-        } else {
-            format!("`{shown}`")
-        };
+        let found = if shown.is_empty() { "the end".to_owned() } else { format!("`{shown}`") };
         let at = self.position();
-        GrammarError::Unexpected {
-            at,
-            expected,
-            found,
-        }
+        GrammarError::Unexpected { at, expected, found }
     }
 
     fn bad_value(&self, problem: &'static str) -> GrammarError {
@@ -392,15 +372,12 @@ fn attr_path(word: &str) -> Result<AttrPath, &'static str> {
     if word.is_empty() {
         return Err("an attribute such as `userName` or `name.familyName`");
     }
-    let (uri, path) = word
-        .rsplit_once(':')
-        .map_or((None, word), |(uri, path)| (Some(uri), path));
+    let (uri, path) = word.rsplit_once(':').map_or((None, word), |(uri, path)| (Some(uri), path));
     if uri.is_some_and(|uri| !is_uri(uri)) {
         return Err("a schema URI such as `urn:…:2.0:User` before the last `:`");
     }
-    let (name, sub_attr) = path
-        .split_once('.')
-        .map_or((path, None), |(name, sub)| (name, Some(sub)));
+    let (name, sub_attr) =
+        path.split_once('.').map_or((path, None), |(name, sub)| (name, Some(sub)));
     if sub_attr.is_some_and(|sub| sub.contains('.')) {
         return Err("an attribute with at most one `.`");
     }
@@ -428,9 +405,7 @@ fn is_uri(word: &str) -> bool {
     };
     word.split_once(':').is_some_and(|(scheme, path)| {
         is_letters(scheme, b"+-.")
-            && path
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"<>\\^`{|}".contains(&byte))
+            && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\\^`{|}".contains(&byte))
             && path.split('%').skip(1).all(is_escape)
     })
 }
@@ -438,9 +413,7 @@ fn is_uri(word: &str) -> bool {
 /// A letter, then letters, digits and `marks`.
 fn is_letters(word: &str, marks: &[u8]) -> bool {
     word.starts_with(|c: char| c.is_ascii_alphabetic())
-        && word
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || marks.contains(&byte))
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || marks.contains(&byte))
 }
 
 /// A JSON string. U+0000 is refused because `PostgreSQL` cannot hold it in a text.

@@ -50,20 +50,14 @@ pub fn list_response(total: u64, start_index: u64, resources: &[Value]) -> Value
 /// cannot be parsed; both name the operation by its place, counted from 1.
 pub fn read_patch(body: Value) -> Result<Vec<Operation>, ScimError> {
     let Value::Object(mut body) = body else {
-        return Err(ScimError::invalid_syntax(
-            "the body must be a JSON object: a PatchOp message",
-        ));
+        return Err(ScimError::invalid_syntax("the body must be a JSON object: a PatchOp message"));
     };
     resource::require_schema(&body, schema_urns::PATCH_OP)?;
     let Some(Value::Array(operations)) = take(&mut body, "Operations") else {
-        return Err(ScimError::invalid_syntax(
-            "\"Operations\" must be an array of operations",
-        ));
+        return Err(ScimError::invalid_syntax("\"Operations\" must be an array of operations"));
     };
     if operations.is_empty() {
-        return Err(ScimError::invalid_syntax(
-            "\"Operations\" must hold at least one operation",
-        ));
+        return Err(ScimError::invalid_syntax("\"Operations\" must hold at least one operation"));
     }
     if operations.len() > PATCH_OPERATIONS_MAX {
         return Err(ScimError::new(
@@ -104,24 +98,15 @@ fn read_operation(operation: Value) -> Result<Operation, ScimError> {
                 .map_err(|error| ScimError::new(ErrorKind::InvalidPath, error.to_string()))?,
         ),
         Some(_) => {
-            return Err(ScimError::new(
-                ErrorKind::InvalidPath,
-                "\"path\" must be a string",
-            ));
+            return Err(ScimError::new(ErrorKind::InvalidPath, "\"path\" must be a string"));
         }
     };
     let value = take(&mut operation, "value");
     if verb != Verb::Remove && value.is_none() {
-        return Err(ScimError::invalid_value(
-            "\"value\"",
-            "is missing; null clears an attribute",
-        ));
+        return Err(ScimError::invalid_value("\"value\"", "is missing; null clears an attribute"));
     }
     if verb == Verb::Remove && path.is_none() {
-        return Err(ScimError::new(
-            ErrorKind::NoTarget,
-            "\"remove\" needs a \"path\"",
-        ));
+        return Err(ScimError::new(ErrorKind::NoTarget, "\"remove\" needs a \"path\""));
     }
     Ok(Operation { verb, path, value })
 }
@@ -131,18 +116,13 @@ fn take(body: &mut Map<String, Value>, name: &str) -> Option<Value> {
     if let Some(value) = body.swap_remove(name) {
         return Some(value);
     }
-    let key = body
-        .keys()
-        .find(|key| key.eq_ignore_ascii_case(name))?
-        .clone();
+    let key = body.keys().find(|key| key.eq_ignore_ascii_case(name))?.clone();
     body.swap_remove(&key)
 }
 
 /// The error of one operation, with the operation's place in the request.
 #[must_use]
 pub fn placed(mut error: ScimError, index: usize) -> ScimError {
-    error
-        .detail
-        .insert_str(0, &format!("operation {}: ", index + 1));
+    error.detail.insert_str(0, &format!("operation {}: ", index + 1));
     error
 }

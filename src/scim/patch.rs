@@ -62,12 +62,7 @@ pub fn changes(
     kind: &ResourceType,
     operations: Vec<Operation>,
 ) -> Result<Vec<Change<'_>>, ScimError> {
-    let mut resolver = Resolver {
-        kind,
-        changes: Vec::new(),
-        verb: Verb::Add,
-        operation: 0,
-    };
+    let mut resolver = Resolver { kind, changes: Vec::new(), verb: Verb::Add, operation: 0 };
     for (index, operation) in operations.into_iter().enumerate() {
         resolver.verb = operation.verb;
         resolver.operation = index;
@@ -83,12 +78,7 @@ pub fn changes(
 
 /// Makes one change. After an error the document is of no use: the caller keeps its own copy.
 pub fn apply(document: &mut Document, change: Change<'_>) -> Result<(), ScimError> {
-    let Change {
-        verb,
-        spot,
-        value,
-        operation,
-    } = change;
+    let Change { verb, spot, value, operation } = change;
     match spot {
         Spot::Attribute(target) => within(document, target.extension, |holder| {
             if target.attribute.multi_valued {
@@ -160,16 +150,10 @@ impl<'a> Resolver<'a> {
                 // Extensions are named after their resource type: a path that ends so is the whole.
                 let uri = path.uri.clone().unwrap_or_default();
                 let foreign = if path.name == self.kind.name && path.sub_attr.is_none() {
-                    Spot::Foreign {
-                        urn: format!("{uri}:{}", path.name),
-                        names: Vec::new(),
-                    }
+                    Spot::Foreign { urn: format!("{uri}:{}", path.name), names: Vec::new() }
                 } else {
                     let names = std::iter::once(path.name.clone()).chain(path.sub_attr.clone());
-                    Spot::Foreign {
-                        urn: uri,
-                        names: names.collect(),
-                    }
+                    Spot::Foreign { urn: uri, names: names.collect() }
                 };
                 self.push(foreign, value);
             }
@@ -186,17 +170,11 @@ impl<'a> Resolver<'a> {
                 return Ok(());
             }
             _ => {
-                return Err(ScimError::invalid_value(
-                    &schema.id,
-                    "must be a JSON object",
-                ));
+                return Err(ScimError::invalid_value(&schema.id, "must be a JSON object"));
             }
         };
         for (key, value) in parts {
-            let path = AttrPath {
-                uri: Some(schema.id.clone()),
-                ..attribute_path(&key)
-            };
+            let path = AttrPath { uri: Some(schema.id.clone()), ..attribute_path(&key) };
             if let Place::Known(target) = self.kind.resolve(&path) {
                 self.writable(target, Spot::Attribute(target), value);
             }
@@ -219,13 +197,7 @@ impl<'a> Resolver<'a> {
             let foreign = matches!(&path, PatchPath::Attr(path)
                 if matches!(self.kind.resolve(path), Place::Foreign));
             if foreign && is_urn(&key) && value.is_object() {
-                self.push(
-                    Spot::Foreign {
-                        urn: key,
-                        names: Vec::new(),
-                    },
-                    value,
-                );
+                self.push(Spot::Foreign { urn: key, names: Vec::new() }, value);
             } else {
                 self.at(&path, value)?;
             }
@@ -241,15 +213,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn push(&mut self, spot: Spot<'a>, value: Value) {
-        let Self {
-            verb, operation, ..
-        } = *self;
-        self.changes.push(Change {
-            verb,
-            spot,
-            value,
-            operation,
-        });
+        let Self { verb, operation, .. } = *self;
+        self.changes.push(Change { verb, spot, value, operation });
     }
 }
 
@@ -302,21 +267,13 @@ fn edit_single(
     let Target { attribute, sub, .. } = target;
     match (sub, value) {
         (Some(sub), value) => edit_object(holder, &attribute.name, |parts| {
-            set(
-                parts,
-                sub,
-                &format!("{}.{}", attribute.name, sub.name),
-                verb,
-                value,
-            )
+            set(parts, sub, &format!("{}.{}", attribute.name, sub.name), verb, value)
         }),
         // Sub-attributes that are not named stay as they are (RFC 7644 §3.5.2.1 and §3.5.2.3).
         (None, Value::Object(given))
             if verb != Verb::Remove && !attribute.sub_attributes.is_empty() =>
         {
-            edit_object(holder, &attribute.name, |parts| {
-                merge(parts, attribute, verb, given)
-            })
+            edit_object(holder, &attribute.name, |parts| merge(parts, attribute, verb, given))
         }
         (None, value) => set(holder, attribute, &attribute.name, verb, value),
     }
@@ -333,13 +290,7 @@ fn merge(
             continue;
         };
         if sub.mutability != Mutability::ReadOnly {
-            set(
-                parts,
-                sub,
-                &format!("{}.{}", attribute.name, sub.name),
-                verb,
-                value,
-            )?;
+            set(parts, sub, &format!("{}.{}", attribute.name, sub.name), verb, value)?;
         }
     }
     Ok(())
@@ -353,11 +304,7 @@ fn set(
     verb: Verb,
     value: Value,
 ) -> Result<(), ScimError> {
-    let value = if verb == Verb::Remove {
-        None
-    } else {
-        coerce(attribute, path, value)?
-    };
+    let value = if verb == Verb::Remove { None } else { coerce(attribute, path, value)? };
     match value {
         Some(value) => holder.insert(attribute.name.clone(), value),
         None => holder.shift_remove(&attribute.name),
@@ -494,8 +441,7 @@ fn edit_parts(
 }
 
 fn satisfies(item: &Value, condition: &Condition<'_>) -> bool {
-    item.as_object()
-        .is_some_and(|parts| condition.matches(parts))
+    item.as_object().is_some_and(|parts| condition.matches(parts))
 }
 
 /// The parts that an element must have to satisfy a filter of equalities; `None` for other filters.
@@ -523,10 +469,7 @@ fn seed(condition: &Condition<'_>) -> Option<Map<String, Value>> {
 fn no_target(attribute: &Attribute) -> ScimError {
     ScimError::new(
         ErrorKind::NoTarget,
-        format!(
-            "no element of {} satisfies the filter of the path",
-            attribute.name
-        ),
+        format!("no element of {} satisfies the filter of the path", attribute.name),
     )
 }
 
@@ -541,9 +484,7 @@ fn same_value(left: &Value, right: &Value) -> bool {
 /// Whether an element says nothing any more: what is left only describes a value that is gone.
 fn is_hollow(item: &Value) -> bool {
     item.as_object().is_some_and(|parts| {
-        parts
-            .keys()
-            .all(|key| matches!(key.as_str(), "type" | "primary" | "display"))
+        parts.keys().all(|key| matches!(key.as_str(), "type" | "primary" | "display"))
     })
 }
 
@@ -563,10 +504,7 @@ fn keep_one_primary(
             "would have more than one element with \"primary\": true; at most one may have it",
         ));
     }
-    for item in items
-        .iter_mut()
-        .filter(|item| is_primary(item) && !fresh(item))
-    {
+    for item in items.iter_mut().filter(|item| is_primary(item) && !fresh(item)) {
         if let Some(parts) = item.as_object_mut() {
             parts.insert("primary".to_owned(), Value::Bool(false));
         }
@@ -575,11 +513,7 @@ fn keep_one_primary(
 }
 
 fn edit_foreign(document: &mut Document, urn: &str, names: &[String], verb: Verb, value: Value) {
-    let value = if verb == Verb::Remove {
-        None
-    } else {
-        without_nulls(value)
-    };
+    let value = if verb == Verb::Remove { None } else { without_nulls(value) };
     let urn = document
         .keys()
         .find(|key| key.eq_ignore_ascii_case(urn))
@@ -589,9 +523,7 @@ fn edit_foreign(document: &mut Document, urn: &str, names: &[String], verb: Verb
             document.shift_remove(&urn);
         }
         ([], Some(Value::Object(given))) => {
-            let slot = document
-                .entry(urn)
-                .or_insert_with(|| Value::Object(Map::new()));
+            let slot = document.entry(urn).or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(parts) = slot {
                 parts.extend(given);
             }
@@ -614,9 +546,7 @@ fn put_deep(holder: &mut Map<String, Value>, key: &str, names: &[String], value:
         }
         return;
     };
-    let slot = holder
-        .entry(key)
-        .or_insert_with(|| Value::Object(Map::new()));
+    let slot = holder.entry(key).or_insert_with(|| Value::Object(Map::new()));
     if !slot.is_object() {
         *slot = Value::Object(Map::new());
     }

@@ -40,10 +40,7 @@ impl Projection {
         let named =
             |spot: &Spot| spot.extension.is_none() && spot.attribute.as_deref() == Some(name);
         self.only.as_ref().is_none_or(|only| only.iter().any(named))
-            && !self
-                .without
-                .iter()
-                .any(|spot| named(spot) && spot.sub.is_none())
+            && !self.without.iter().any(|spot| named(spot) && spot.sub.is_none())
     }
 
     /// Whether the request names a core attribute itself.
@@ -139,20 +136,12 @@ fn parts_named<'s>(spots: &'s [Spot], extension: Option<&str>, name: &str) -> Op
     if named.iter().any(|spot| spot.sub.is_none()) {
         return Some(Vec::new());
     }
-    Some(
-        named
-            .iter()
-            .filter_map(|spot| spot.sub.as_deref())
-            .collect(),
-    )
+    Some(named.iter().filter_map(|spot| spot.sub.as_deref()).collect())
 }
 
 fn retain_parts(value: Value, keep: &dyn Fn(&str) -> bool) -> Value {
     match value {
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| retain_parts(item, keep))
-            .collect(),
+        Value::Array(items) => items.into_iter().map(|item| retain_parts(item, keep)).collect(),
         Value::Object(parts) => {
             Value::Object(parts.into_iter().filter(|(key, _)| keep(key)).collect())
         }
@@ -164,20 +153,14 @@ fn spots(kind: &ResourceType, list: &str) -> Vec<Spot> {
     list.split(',')
         .filter_map(|text| grammar::parse_attribute(text.trim()).ok())
         .map(|path| match kind.resolve(&path) {
-            Place::Known(Target {
-                extension,
-                attribute,
-                sub,
-            }) => Spot {
+            Place::Known(Target { extension, attribute, sub }) => Spot {
                 extension: extension.map(str::to_owned),
                 attribute: Some(attribute.name.clone()),
                 sub: sub.map(|sub| sub.name.clone()),
             },
-            Place::Extension(schema) => Spot {
-                extension: Some(schema.id.clone()),
-                attribute: None,
-                sub: None,
-            },
+            Place::Extension(schema) => {
+                Spot { extension: Some(schema.id.clone()), attribute: None, sub: None }
+            }
             Place::Resource | Place::Foreign | Place::Unknown => foreign_spot(path),
         })
         .collect()
@@ -185,9 +168,5 @@ fn spots(kind: &ResourceType, list: &str) -> Vec<Spot> {
 
 /// A spot in data that no schema describes: `…:2.0:User:room` below its URN.
 fn foreign_spot(path: AttrPath) -> Spot {
-    Spot {
-        extension: path.uri,
-        attribute: Some(path.name),
-        sub: path.sub_attr,
-    }
+    Spot { extension: path.uri, attribute: Some(path.name), sub: path.sub_attr }
 }

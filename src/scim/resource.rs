@@ -57,11 +57,7 @@ pub fn read(kind: &ResourceType, body: Value) -> Result<Document, ScimError> {
 
 /// Checks that a message names the schema it must name (RFC 7644 §3.1).
 pub fn require_schema(body: &Map<String, Value>, urn: &str) -> Result<(), ScimError> {
-    let named = |value: &Value| {
-        value
-            .as_str()
-            .is_some_and(|text| text.eq_ignore_ascii_case(urn))
-    };
+    let named = |value: &Value| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(urn));
     match member(body, "schemas") {
         Some(Value::Array(urns)) if urns.iter().any(named) => Ok(()),
         Some(one) if named(one) => Ok(()),
@@ -74,21 +70,13 @@ pub fn require_schema(body: &Map<String, Value>, urn: &str) -> Result<(), ScimEr
 /// A member of a message by its name in any case.
 #[must_use]
 pub fn member<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    body.get(name).or_else(|| {
-        body.iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, v)| v)
-    })
+    body.get(name)
+        .or_else(|| body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v))
 }
 
 /// Checks that every required attribute has a value.
 pub fn require_attributes(kind: &ResourceType, document: &Document) -> Result<(), ScimError> {
-    for attribute in kind
-        .schema
-        .attributes
-        .iter()
-        .filter(|attribute| attribute.required)
-    {
+    for attribute in kind.schema.attributes.iter().filter(|attribute| attribute.required) {
         let blank = match document.get(&attribute.name) {
             None => true,
             Some(Value::String(text)) => text.trim().is_empty(),
@@ -141,10 +129,7 @@ pub fn read_parts(
     };
     let mut kept = Map::new();
     for (key, value) in members {
-        if let Some(part) = parts
-            .iter()
-            .find(|part| part.name.eq_ignore_ascii_case(&key))
-        {
+        if let Some(part) = parts.iter().find(|part| part.name.eq_ignore_ascii_case(&key)) {
             put(&mut kept, part, &format!("{path}.{}", part.name), value)?;
         }
     }
@@ -182,10 +167,7 @@ pub fn coerce_single(
 /// Refuses U+0000, which PostgreSQL cannot keep in a text.
 pub fn require_storable(path: &str, text: &str) -> Result<(), ScimError> {
     if text.contains('\0') {
-        return Err(ScimError::invalid_value(
-            path,
-            "must not contain the character U+0000",
-        ));
+        return Err(ScimError::invalid_value(path, "must not contain the character U+0000"));
     }
     Ok(())
 }
@@ -271,11 +253,7 @@ fn coerce_complex(attribute: &Attribute, path: &str, value: Value) -> Result<Val
         }
         _ => return Err(wrong_type(attribute, path)),
     };
-    Ok(Value::Object(read_parts(
-        &attribute.sub_attributes,
-        path,
-        value,
-    )?))
+    Ok(Value::Object(read_parts(&attribute.sub_attributes, path, value)?))
 }
 
 fn wrong_type(attribute: &Attribute, path: &str) -> ScimError {
@@ -289,11 +267,7 @@ fn wrong_type(attribute: &Attribute, path: &str) -> ScimError {
         Kind::Reference => "a string that holds a URI",
         Kind::Complex => "a JSON object",
     };
-    let many = if attribute.multi_valued {
-        "an array; each element must be "
-    } else {
-        ""
-    };
+    let many = if attribute.multi_valued { "an array; each element must be " } else { "" };
     ScimError::invalid_value(path, &format!("must be {many}{due}"))
 }
 

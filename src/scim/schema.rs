@@ -170,17 +170,13 @@ impl ResourceType {
     /// The extension with this URN in any case.
     #[must_use]
     pub fn extension(&self, urn: &str) -> Option<&Schema> {
-        self.extensions
-            .iter()
-            .find(|schema| schema.id.eq_ignore_ascii_case(urn))
+        self.extensions.iter().find(|schema| schema.id.eq_ignore_ascii_case(urn))
     }
 
     /// A core or common attribute by name in any case.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
-        self.schema
-            .attribute(name)
-            .or_else(|| find(&self.common, name))
+        self.schema.attribute(name).or_else(|| find(&self.common, name))
     }
 
     /// The place that `path` names. URNs and names are compared without case (RFC 7643 §2.1).
@@ -228,22 +224,12 @@ fn known<'a>(
         return Place::Unknown;
     };
     match sub.map(|name| attribute.sub(name)) {
-        None => Place::Known(Target {
-            extension,
-            attribute,
-            sub: None,
-        }),
-        Some(Some(sub)) => Place::Known(Target {
-            extension,
-            attribute,
-            sub: Some(sub),
-        }),
+        None => Place::Known(Target { extension, attribute, sub: None }),
+        Some(Some(sub)) => Place::Known(Target { extension, attribute, sub: Some(sub) }),
         Some(None) => Place::Unknown,
     }
 }
 
 fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a Attribute> {
-    attributes
-        .iter()
-        .find(|attribute| attribute.name.eq_ignore_ascii_case(name))
+    attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(name))
 }

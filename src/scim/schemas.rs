@@ -34,73 +34,54 @@ pub static GROUP: LazyLock<ResourceType> = LazyLock::new(|| ResourceType {
 });
 
 fn user() -> Schema {
-    let attributes =
-        vec![
-            text(
-                "userName",
-                "The name the person signs in with; unique in the instance, in any case",
-            )
+    let attributes = vec![
+        text("userName", "The name the person signs in with; unique in the instance, in any case")
             .required()
             .unique(),
-            complex(
-                "name",
-                "The parts of the person's name",
-                vec![
-                    text("formatted", "The whole name, ready to show"),
-                    text("familyName", "The family name"),
-                    text("givenName", "The given name"),
-                    text("middleName", "The middle name or names"),
-                    text("honorificPrefix", "A title before the name"),
-                    text("honorificSuffix", "A suffix after the name"),
-                ],
-            ),
-            text("displayName", "The name to show for the person"),
-            text("nickName", "The name the person goes by"),
-            reference("profileUrl", "A page about the person", &["external"]),
-            text("title", "The job title"),
-            text(
-                "userType",
-                "The person's relation to the organisation, for example Employee",
-            ),
-            text(
-                "preferredLanguage",
-                "The language the person prefers, as in Accept-Language",
-            ),
-            text(
-                "locale",
-                "The locale for dates and numbers, for example en-GB",
-            ),
-            text("timezone", "The time zone, for example Europe/London"),
-            simple(
-                "active",
-                Kind::Boolean,
-                "Whether the identity provider lets the person in",
-            ),
-            plural("emails", "E-mail addresses", &["work", "home", "other"]),
-            plural(
-                "phoneNumbers",
-                "Telephone numbers",
-                &["work", "home", "mobile", "fax", "pager", "other"],
-            ),
-            plural(
-                "ims",
-                "Instant messaging addresses",
-                &["aim", "gtalk", "icq", "xmpp", "msn", "skype", "qq", "yahoo"],
-            ),
-            plural("photos", "Addresses of pictures", &["photo", "thumbnail"]).with_value(
-                reference("value", "The address of the picture", &["external"]),
-            ),
-            addresses(),
-            groups_of_user(),
-            plural("entitlements", "Things the person may have or do", &[]),
-            plural("roles", "Roles of the person", &[]),
-            plural(
-                "x509Certificates",
-                "Certificates of the person, DER in Base64",
-                &[],
-            )
+        complex(
+            "name",
+            "The parts of the person's name",
+            vec![
+                text("formatted", "The whole name, ready to show"),
+                text("familyName", "The family name"),
+                text("givenName", "The given name"),
+                text("middleName", "The middle name or names"),
+                text("honorificPrefix", "A title before the name"),
+                text("honorificSuffix", "A suffix after the name"),
+            ],
+        ),
+        text("displayName", "The name to show for the person"),
+        text("nickName", "The name the person goes by"),
+        reference("profileUrl", "A page about the person", &["external"]),
+        text("title", "The job title"),
+        text("userType", "The person's relation to the organisation, for example Employee"),
+        text("preferredLanguage", "The language the person prefers, as in Accept-Language"),
+        text("locale", "The locale for dates and numbers, for example en-GB"),
+        text("timezone", "The time zone, for example Europe/London"),
+        simple("active", Kind::Boolean, "Whether the identity provider lets the person in"),
+        plural("emails", "E-mail addresses", &["work", "home", "other"]),
+        plural(
+            "phoneNumbers",
+            "Telephone numbers",
+            &["work", "home", "mobile", "fax", "pager", "other"],
+        ),
+        plural(
+            "ims",
+            "Instant messaging addresses",
+            &["aim", "gtalk", "icq", "xmpp", "msn", "skype", "qq", "yahoo"],
+        ),
+        plural("photos", "Addresses of pictures", &["photo", "thumbnail"]).with_value(reference(
+            "value",
+            "The address of the picture",
+            &["external"],
+        )),
+        addresses(),
+        groups_of_user(),
+        plural("entitlements", "Things the person may have or do", &[]),
+        plural("roles", "Roles of the person", &[]),
+        plural("x509Certificates", "Certificates of the person, DER in Base64", &[])
             .with_value(simple("value", Kind::Binary, "One certificate").case_exact()),
-        ];
+    ];
     Schema {
         id: schema_urns::USER.into(),
         name: "User".into(),
@@ -111,10 +92,7 @@ fn user() -> Schema {
 
 fn enterprise_user() -> Schema {
     let attributes = vec![
-        text(
-            "employeeNumber",
-            "The number or code that the organisation gave the person",
-        ),
+        text("employeeNumber", "The number or code that the organisation gave the person"),
         text("costCenter", "The name of the cost centre"),
         text("organization", "The name of the organisation"),
         text("division", "The name of the division"),
@@ -123,10 +101,7 @@ fn enterprise_user() -> Schema {
             "manager",
             "The person's manager",
             vec![
-                text(
-                    "value",
-                    "The manager's id, externalId, userName, e-mail or employee number",
-                ),
+                text("value", "The manager's id, externalId, userName, e-mail or employee number"),
                 reference(
                     "$ref",
                     "The address of the manager, once the reference is linked",
@@ -169,13 +144,9 @@ fn group() -> Schema {
         "members",
         "The accounts and groups that belong to the group",
         vec![
-            text("value", "The id of the member")
-                .case_exact()
-                .immutable(),
+            text("value", "The id of the member").case_exact().immutable(),
             reference("$ref", "The address of the member", &["User", "Group"]).immutable(),
-            text("type", "User or Group")
-                .suggest(&["User", "Group"])
-                .read_only(),
+            text("type", "User or Group").suggest(&["User", "Group"]).read_only(),
         ],
     );
     Schema {
@@ -183,12 +154,9 @@ fn group() -> Schema {
         name: "Group".into(),
         description: "A group of accounts and of other groups".into(),
         attributes: vec![
-            text(
-                "displayName",
-                "The name of the group; unique in the instance, in any case",
-            )
-            .required()
-            .unique(),
+            text("displayName", "The name of the group; unique in the instance, in any case")
+                .required()
+                .unique(),
             members.multi_valued(),
         ],
     }
@@ -196,16 +164,9 @@ fn group() -> Schema {
 
 fn common() -> Vec<Attribute> {
     let meta = vec![
-        text("resourceType", "The name of the resource type")
-            .read_only()
-            .case_exact(),
+        text("resourceType", "The name of the resource type").read_only().case_exact(),
         simple("created", Kind::DateTime, "When the resource was created").read_only(),
-        simple(
-            "lastModified",
-            Kind::DateTime,
-            "When the resource last changed",
-        )
-        .read_only(),
+        simple("lastModified", Kind::DateTime, "When the resource last changed").read_only(),
         reference("location", "The address of the resource", &["uri"]).read_only(),
     ];
     vec![
@@ -234,11 +195,7 @@ fn addresses() -> Attribute {
             text("postalCode", "The postal code"),
             text("country", "The country"),
             text("type", "What the address is for").suggest(&["work", "home", "other"]),
-            simple(
-                "primary",
-                Kind::Boolean,
-                "Whether this is the preferred address",
-            ),
+            simple("primary", Kind::Boolean, "Whether this is the preferred address"),
         ],
     )
     .multi_valued()
@@ -249,14 +206,10 @@ fn groups_of_user() -> Attribute {
         "groups",
         "The groups that the person belongs to; changed through the groups",
         vec![
-            text("value", "The id of the group")
-                .case_exact()
-                .read_only(),
+            text("value", "The id of the group").case_exact().read_only(),
             reference("$ref", "The address of the group", &["Group"]).read_only(),
             text("display", "The name of the group").read_only(),
-            text("type", "Whether the membership is direct")
-                .suggest(&["direct"])
-                .read_only(),
+            text("type", "Whether the membership is direct").suggest(&["direct"]).read_only(),
         ],
     )
     .multi_valued()
@@ -272,11 +225,7 @@ fn plural(name: &str, about: &str, types: &[&str]) -> Attribute {
             text("value", "The value itself"),
             text("display", "The value as it is shown"),
             text("type", "What the value is for").suggest(types),
-            simple(
-                "primary",
-                Kind::Boolean,
-                "Whether this is the preferred value",
-            ),
+            simple("primary", Kind::Boolean, "Whether this is the preferred value"),
         ],
     )
     .multi_valued()
@@ -288,18 +237,11 @@ fn text(name: &str, about: &str) -> Attribute {
 
 fn reference(name: &str, about: &str, types: &[&str]) -> Attribute {
     let reference_types = types.iter().map(|&name| name.to_owned()).collect();
-    Attribute {
-        reference_types,
-        case_exact: true,
-        ..simple(name, Kind::Reference, about)
-    }
+    Attribute { reference_types, case_exact: true, ..simple(name, Kind::Reference, about) }
 }
 
 fn complex(name: &str, about: &str, sub_attributes: Vec<Attribute>) -> Attribute {
-    Attribute {
-        sub_attributes,
-        ..simple(name, Kind::Complex, about)
-    }
+    Attribute { sub_attributes, ..simple(name, Kind::Complex, about) }
 }
 
 fn simple(name: &str, kind: Kind, about: &str) -> Attribute {
@@ -321,67 +263,39 @@ fn simple(name: &str, kind: Kind, about: &str) -> Attribute {
 
 impl Attribute {
     fn required(self) -> Self {
-        Self {
-            required: true,
-            ..self
-        }
+        Self { required: true, ..self }
     }
 
     fn unique(self) -> Self {
-        Self {
-            uniqueness: Uniqueness::Server,
-            ..self
-        }
+        Self { uniqueness: Uniqueness::Server, ..self }
     }
 
     fn case_exact(self) -> Self {
-        Self {
-            case_exact: true,
-            ..self
-        }
+        Self { case_exact: true, ..self }
     }
 
     fn read_only(self) -> Self {
-        Self {
-            mutability: Mutability::ReadOnly,
-            ..self
-        }
+        Self { mutability: Mutability::ReadOnly, ..self }
     }
 
     fn immutable(self) -> Self {
-        Self {
-            mutability: Mutability::Immutable,
-            ..self
-        }
+        Self { mutability: Mutability::Immutable, ..self }
     }
 
     fn always(self) -> Self {
-        Self {
-            returned: Returned::Always,
-            ..self
-        }
+        Self { returned: Returned::Always, ..self }
     }
 
     fn multi_valued(self) -> Self {
-        Self {
-            multi_valued: true,
-            ..self
-        }
+        Self { multi_valued: true, ..self }
     }
 
     fn suggest(self, values: &[&str]) -> Self {
-        Self {
-            canonical_values: values.iter().map(|&value| value.to_owned()).collect(),
-            ..self
-        }
+        Self { canonical_values: values.iter().map(|&value| value.to_owned()).collect(), ..self }
     }
 
     fn with_value(mut self, value: Attribute) -> Self {
-        if let Some(slot) = self
-            .sub_attributes
-            .iter_mut()
-            .find(|sub| sub.name == value.name)
-        {
+        if let Some(slot) = self.sub_attributes.iter_mut().find(|sub| sub.name == value.name) {
             *slot = value;
         }
         self

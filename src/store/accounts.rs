@@ -37,10 +37,7 @@ impl Record for Account {
             active: row.get("active")?,
             status: row.get("status")?,
             reason: row.get("status_reason")?,
-            manager: ManagerLink {
-                sent: row.get("manager_ref")?,
-                account: row.get("manager_id")?,
-            },
+            manager: ManagerLink { sent: row.get("manager_ref")?, account: row.get("manager_id")? },
             version: row.get("version")?,
             created_at: row.get("created_at")?,
             modified_at: row.get("modified_at")?,
@@ -56,15 +53,7 @@ pub async fn holder_of_name(
     user_name: &str,
 ) -> Result<Option<Account>, StoreError> {
     let narrow = Narrow::UserName(fold(user_name).into_owned());
-    query::one(
-        tx,
-        &TABLE,
-        instance,
-        Viewer::Administrator,
-        &narrow,
-        Purpose::Change,
-    )
-    .await
+    query::one(tx, &TABLE, instance, Viewer::Administrator, &narrow, Purpose::Change).await
 }
 
 /// A page of accounts in the order of creation.
@@ -176,12 +165,7 @@ async fn insert_emails(
     let rows: Vec<[Bind; 4]> = (0..)
         .zip(keys)
         .map(|(position, key): (i64, _)| {
-            [
-                instance.into(),
-                account.id.into(),
-                position.into(),
-                key.into(),
-            ]
+            [instance.into(), account.id.into(), position.into(), key.into()]
         })
         .collect();
     for rows in rows.chunks(BATCH_MAX) {
@@ -236,10 +220,7 @@ pub async fn manager_candidates(
     .bind(reference)
     .bind(fold(reference).into_owned());
     let found = tx.fetch_all::<Candidate>(sql).await?;
-    Ok(found
-        .into_iter()
-        .map(|Candidate(kind, id)| (kind, id))
-        .collect())
+    Ok(found.into_iter().map(|Candidate(kind, id)| (kind, id)).collect())
 }
 
 /// A reference to a manager that accounts of a connection hold.
@@ -253,10 +234,7 @@ pub struct Reference {
 
 impl Record for Reference {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self {
-            connection: row.get("connection_id")?,
-            sent: row.get("manager_ref")?,
-        })
+        Ok(Self { connection: row.get("connection_id")?, sent: row.get("manager_ref")? })
     }
 }
 
@@ -302,16 +280,10 @@ pub async fn link(
     .bind(at)
     .bind(fold(&reference.sent).into_owned());
     if !except.is_empty() {
-        sql.push(" AND id NOT IN ")
-            .push_list(except.iter().copied());
+        sql.push(" AND id NOT IN ").push_list(except.iter().copied());
     }
     sql.push(" RETURNING id");
-    Ok(tx
-        .fetch_all::<Id<AccountId>>(sql)
-        .await?
-        .into_iter()
-        .map(|Id(id)| id)
-        .collect())
+    Ok(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id).collect())
 }
 
 /// An account and all its managers upwards: whom it must not be the manager of.
@@ -329,10 +301,5 @@ pub async fn chain_above(
     .bind(instance)
     .bind(id)
     .bind(MANAGER_CHAIN_MAX);
-    Ok(tx
-        .fetch_all::<Id<AccountId>>(sql)
-        .await?
-        .into_iter()
-        .map(|Id(id)| id)
-        .collect())
+    Ok(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id).collect())
 }

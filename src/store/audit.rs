@@ -107,10 +107,7 @@ impl Record for Event {
             let text: Option<String> = row.get(column)?;
             text.map(|text| serde_json::from_str(&text))
                 .transpose()
-                .map_err(|error| StoreError::Corrupt {
-                    column,
-                    reason: error.to_string(),
-                })
+                .map_err(|error| StoreError::Corrupt { column, reason: error.to_string() })
         };
         Ok(Self {
             id: row.get("id")?,
@@ -135,10 +132,7 @@ impl Record for Event {
 #[must_use]
 pub fn differing(one: &Map<String, Value>, other: &Map<String, Value>) -> Value {
     let differs = |(key, value): &(&String, &Value)| other.get(*key) != Some(*value);
-    one.iter()
-        .filter(differs)
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    one.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// Appends events.
@@ -187,6 +181,5 @@ pub async fn of_target(
          member_id, before, after, rule, request_id FROM audit_events \
          WHERE instance_id = $1 AND target_id = $2 ORDER BY id LIMIT $3",
     );
-    tx.fetch_all(sql.bind(instance).bind(target).bind(limit))
-        .await
+    tx.fetch_all(sql.bind(instance).bind(target).bind(limit)).await
 }

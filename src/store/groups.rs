@@ -40,15 +40,7 @@ pub async fn holder_of_name(
     display_name: &str,
 ) -> Result<Option<Group>, StoreError> {
     let narrow = Narrow::DisplayName(fold(display_name).into_owned());
-    query::one(
-        tx,
-        &TABLE,
-        instance,
-        Viewer::Administrator,
-        &narrow,
-        Purpose::Change,
-    )
-    .await
+    query::one(tx, &TABLE, instance, Viewer::Administrator, &narrow, Purpose::Change).await
 }
 
 /// A page of groups in the order of creation.

@@ -127,9 +127,7 @@ pub async fn revoke(
         "UPDATE api_keys SET revoked_at = $3 \
          WHERE instance_id = $1 AND id = $2 AND revoked_at IS NULL",
     );
-    tx.execute(sql.bind(instance).bind(id).bind(at))
-        .await
-        .map(drop)
+    tx.execute(sql.bind(instance).bind(id).bind(at)).await.map(drop)
 }
 
 /// Lets a key end at a time.
@@ -140,9 +138,7 @@ pub async fn set_expiry(
     expires_at: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = Sql::new("UPDATE api_keys SET expires_at = $3 WHERE instance_id = $1 AND id = $2");
-    tx.execute(sql.bind(instance).bind(id).bind(expires_at))
-        .await
-        .map(drop)
+    tx.execute(sql.bind(instance).bind(id).bind(expires_at)).await.map(drop)
 }
 
 /// Keeps when and from where a key was last used.
@@ -157,7 +153,5 @@ pub async fn set_last_used(
         "UPDATE api_keys SET last_used_at = $3, last_used_ip = $4 \
          WHERE instance_id = $1 AND id = $2 AND (last_used_at IS NULL OR last_used_at < $3)",
     );
-    tx.execute(sql.bind(instance).bind(id).bind(at).bind(ip))
-        .await
-        .map(drop)
+    tx.execute(sql.bind(instance).bind(id).bind(at).bind(ip)).await.map(drop)
 }

@@ -75,27 +75,16 @@ pub async fn known(
         )
         .bind(instance);
         sql.push_list(ids.iter().copied());
-        push_visible(
-            &mut sql,
-            viewer,
-            " AND (a.connection_id IS NULL OR a.connection_id = ",
-        );
+        push_visible(&mut sql, viewer, " AND (a.connection_id IS NULL OR a.connection_id = ");
         sql.push(
             " UNION ALL SELECT g.id, 'group' FROM groups g \
              WHERE g.instance_id = $1 AND g.deleted_at IS NULL AND g.id IN ",
         );
         sql.push_list(ids.iter().copied());
-        push_visible(
-            &mut sql,
-            viewer,
-            " AND (g.connection_id IS NULL OR g.connection_id = ",
-        );
+        push_visible(&mut sql, viewer, " AND (g.connection_id IS NULL OR g.connection_id = ");
         found.extend(tx.fetch_all::<Known>(sql).await?);
     }
-    Ok(found
-        .into_iter()
-        .map(|Known(id, kind)| (id, kind))
-        .collect())
+    Ok(found.into_iter().map(|Known(id, kind)| (id, kind)).collect())
 }
 
 fn push_visible(sql: &mut Sql, viewer: Viewer, condition: &'static str) {
@@ -117,20 +106,10 @@ pub async fn add(
             "INSERT INTO memberships (instance_id, group_id, member_id, member_kind) VALUES ",
         );
         sql.push_rows(members.iter().map(|&(id, kind)| {
-            [
-                Bind::from(instance),
-                group.into(),
-                id.into(),
-                kind.word().into(),
-            ]
+            [Bind::from(instance), group.into(), id.into(), kind.word().into()]
         }));
         sql.push(" ON CONFLICT DO NOTHING RETURNING member_id AS id");
-        added.extend(
-            tx.fetch_all::<Id<MemberId>>(sql)
-                .await?
-                .into_iter()
-                .map(|Id(id)| id),
-        );
+        added.extend(tx.fetch_all::<Id<MemberId>>(sql).await?.into_iter().map(|Id(id)| id));
     }
     Ok(added)
 }
@@ -149,14 +128,8 @@ pub async fn remove(
         )
         .bind(instance)
         .bind(group);
-        sql.push_list(members.iter().copied())
-            .push(" RETURNING member_id AS id");
-        removed.extend(
-            tx.fetch_all::<Id<MemberId>>(sql)
-                .await?
-                .into_iter()
-                .map(|Id(id)| id),
-        );
+        sql.push_list(members.iter().copied()).push(" RETURNING member_id AS id");
+        removed.extend(tx.fetch_all::<Id<MemberId>>(sql).await?.into_iter().map(|Id(id)| id));
     }
     Ok(removed)
 }
@@ -170,9 +143,7 @@ pub async fn clear(
     let sql = Sql::new(
         "DELETE FROM memberships WHERE instance_id = $1 AND group_id = $2 RETURNING member_id AS id",
     );
-    let removed = tx
-        .fetch_all::<Id<MemberId>>(sql.bind(instance).bind(group))
-        .await?;
+    let removed = tx.fetch_all::<Id<MemberId>>(sql.bind(instance).bind(group)).await?;
     Ok(removed.into_iter().map(|Id(id)| id).collect())
 }
 
@@ -185,9 +156,7 @@ pub async fn ids(
     let sql = Sql::new(
         "SELECT member_id AS id FROM memberships WHERE instance_id = $1 AND group_id = $2",
     );
-    let found = tx
-        .fetch_all::<Id<MemberId>>(sql.bind(instance).bind(group))
-        .await?;
+    let found = tx.fetch_all::<Id<MemberId>>(sql.bind(instance).bind(group)).await?;
     Ok(found.into_iter().map(|Id(id)| id).collect())
 }
 
@@ -212,8 +181,7 @@ pub async fn of_groups(
         )
         .bind(instance);
         sql.push_list(groups.iter().copied());
-        sql.push(" ORDER BY m.group_id, m.member_id LIMIT ")
-            .push_bind(limit);
+        sql.push(" ORDER BY m.group_id, m.member_id LIMIT ").push_bind(limit);
         found.extend(tx.fetch_all::<Member>(sql).await?);
     }
     Ok(found)
@@ -233,8 +201,7 @@ pub async fn of_members(
              WHERE m.instance_id = $1 AND g.deleted_at IS NULL AND m.member_id IN ",
         )
         .bind(instance);
-        sql.push_list(members.iter().copied())
-            .push(" ORDER BY m.member_id, m.group_id");
+        sql.push_list(members.iter().copied()).push(" ORDER BY m.member_id, m.group_id");
         found.extend(tx.fetch_all::<Belonging>(sql).await?);
     }
     Ok(found)

@@ -101,10 +101,7 @@ pub async fn count(
 ) -> Result<i64, StoreError> {
     let mut sql = Sql::new(table.count).bind(instance);
     restrict(&mut sql, viewer, narrow);
-    Ok(tx
-        .fetch_optional::<Count>(sql)
-        .await?
-        .map_or(0, |count| count.0))
+    Ok(tx.fetch_optional::<Count>(sql).await?.map_or(0, |count| count.0))
 }
 
 /// Reads the one row that a narrowing by a unique column selects.
@@ -127,9 +124,7 @@ pub async fn one<T: Record>(
 
 fn restrict(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
     if let Viewer::Connection(id) = viewer {
-        sql.push(" AND (r.connection_id IS NULL OR r.connection_id = ")
-            .push_bind(id)
-            .push(")");
+        sql.push(" AND (r.connection_id IS NULL OR r.connection_id = ").push_bind(id).push(")");
     }
     sql.push(" AND ");
     push_narrow(sql, narrow);

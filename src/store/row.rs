@@ -55,15 +55,7 @@ macro_rules! native {
     )*};
 }
 
-native!(
-    Uuid,
-    Option<Uuid>,
-    String,
-    Option<String>,
-    i64,
-    Option<i64>,
-    bool
-);
+native!(Uuid, Option<Uuid>, String, Option<String>, i64, Option<i64>, bool);
 
 macro_rules! ids {
     ($($id:ident),*) => {$(
@@ -81,16 +73,7 @@ macro_rules! ids {
     )*};
 }
 
-ids!(
-    AccountId,
-    AuditId,
-    ConnectionId,
-    GroupId,
-    InstanceId,
-    KeyId,
-    MemberId,
-    TenantId
-);
+ids!(AccountId, AuditId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, TenantId);
 
 macro_rules! words {
     ($($name:ident),*) => {$(
@@ -103,15 +86,7 @@ macro_rules! words {
     )*};
 }
 
-words!(
-    Category,
-    ConnectionKind,
-    ConnectionStatus,
-    MemberKind,
-    Profile,
-    Status,
-    StatusReason
-);
+words!(Category, ConnectionKind, ConnectionStatus, MemberKind, Profile, Status, StatusReason);
 
 impl Column for Option<StatusReason> {
     fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
@@ -142,10 +117,7 @@ impl Column for Map<String, Value> {
 }
 
 fn corrupt(column: &'static str, reason: impl std::fmt::Display) -> StoreError {
-    StoreError::Corrupt {
-        column,
-        reason: reason.to_string(),
-    }
+    StoreError::Corrupt { column, reason: reason.to_string() }
 }
 
 /// A row of one column, `n`: a count.

@@ -20,10 +20,7 @@ pub struct SigningKey {
 
 impl Record for SigningKey {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: row.get("id")?,
-            secret: row.get("secret")?,
-        })
+        Ok(Self { id: row.get("id")?, secret: row.get("secret")? })
     }
 }
 
@@ -38,6 +35,5 @@ pub async fn insert(tx: &mut Tx, key: &SigningKey, at: Timestamp) -> Result<(), 
 
 /// All secrets, oldest first; the first one signs, so that replicas which start at once agree.
 pub async fn list(tx: &mut Tx) -> Result<Vec<SigningKey>, StoreError> {
-    tx.fetch_all(Sql::new("SELECT id, secret FROM signing_keys ORDER BY id"))
-        .await
+    tx.fetch_all(Sql::new("SELECT id, secret FROM signing_keys ORDER BY id")).await
 }

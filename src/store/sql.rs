@@ -38,11 +38,7 @@ impl Sql {
     /// A statement that is complete by itself.
     #[must_use]
     pub fn new(text: &'static str) -> Self {
-        Self {
-            text: Cow::Borrowed(text),
-            values: Vec::new(),
-            varies: false,
-        }
+        Self { text: Cow::Borrowed(text), values: Vec::new(), varies: false }
     }
 
     /// Binds the next placeholder of the text so far.
@@ -108,12 +104,7 @@ impl Sql {
 
     /// The text and the values. A missing value would be read as NULL by SQLite without a word.
     pub(super) fn into_parts(self) -> (Cow<'static, str>, Vec<Bind>) {
-        debug_assert_eq!(
-            placeholder_count(&self.text),
-            self.values.len(),
-            "{}",
-            self.text
-        );
+        debug_assert_eq!(placeholder_count(&self.text), self.values.len(), "{}", self.text);
         (self.text, self.values)
     }
 }
@@ -124,9 +115,7 @@ pub fn placeholder_count(text: &str) -> usize {
     text.split('$')
         .skip(1)
         .filter_map(|rest| {
-            let digits = rest
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(rest.len());
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             rest.get(..digits)?.parse().ok()
         })
         .max()
@@ -149,16 +138,7 @@ macro_rules! bind_ids {
     )*};
 }
 
-bind_ids!(
-    AccountId,
-    AuditId,
-    ConnectionId,
-    GroupId,
-    InstanceId,
-    KeyId,
-    MemberId,
-    TenantId
-);
+bind_ids!(AccountId, AuditId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, TenantId);
 
 impl From<Uuid> for Bind {
     fn from(id: Uuid) -> Self {
@@ -221,14 +201,8 @@ mod tests {
     #[test]
     fn placeholders_are_numbered_on_from_the_text() {
         let mut sql = Sql::new("SELECT id FROM t WHERE a = $1").bind(1);
-        sql.push(" AND b IN ")
-            .push_list(["x", "y"])
-            .push(" AND c = ")
-            .push_bind(true);
-        assert_eq!(
-            sql.text(),
-            "SELECT id FROM t WHERE a = $1 AND b IN ($2, $3) AND c = $4"
-        );
+        sql.push(" AND b IN ").push_list(["x", "y"]).push(" AND c = ").push_bind(true);
+        assert_eq!(sql.text(), "SELECT id FROM t WHERE a = $1 AND b IN ($2, $3) AND c = $4");
         let (text, values) = sql.into_parts();
         assert_eq!(placeholder_count(&text), values.len());
     }
@@ -236,10 +210,7 @@ mod tests {
     #[test]
     fn rows_become_one_insert() {
         let mut sql = Sql::new("INSERT INTO t (a, b) VALUES ");
-        sql.push_rows([
-            [Bind::from(1), Bind::from("x")],
-            [Bind::from(2), Bind::from("y")],
-        ]);
+        sql.push_rows([[Bind::from(1), Bind::from("x")], [Bind::from(2), Bind::from("y")]]);
         assert_eq!(sql.text(), "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)");
     }
 

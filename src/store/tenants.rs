@@ -17,11 +17,7 @@ pub struct Tenant {
 
 impl Record for Tenant {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: row.get("id")?,
-            name: row.get("name")?,
-            created_at: row.get("created_at")?,
-        })
+        Ok(Self { id: row.get("id")?, name: row.get("name")?, created_at: row.get("created_at")? })
     }
 }
 
@@ -38,8 +34,5 @@ pub async fn insert(tx: &mut Tx, tenant: &Tenant, name_key: &str) -> Result<(), 
 
 /// All tenants, oldest first.
 pub async fn list(tx: &mut Tx) -> Result<Vec<Tenant>, StoreError> {
-    tx.fetch_all(Sql::new(
-        "SELECT id, name, created_at FROM tenants ORDER BY id",
-    ))
-    .await
+    tx.fetch_all(Sql::new("SELECT id, name, created_at FROM tenants ORDER BY id")).await
 }

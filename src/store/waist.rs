@@ -16,7 +16,7 @@ use super::sql::{Bind, Sql};
 use super::{StoreError, migrations};
 
 /// How long a request waits for a connection before it is answered 503.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a SQLite writer waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ pub struct Tx {
 #[derive(Debug)]
 enum Link {
     SqliteRead(PoolConnection<Sqlite>),
-    SqliteWrite(Transaction<'static, Sqlite>),
+    SqliteWrite(SqliteWriter),
     PostgresRead(PoolConnection<Postgres>),
     PostgresWrite(Transaction<'static, Postgres>),
 }
@@ -113,14 +113,8 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
         Ok(Pools::Sqlite {
-            write: pool()
-                .max_connections(1)
-                .connect_with(options.clone())
-                .await?,
-            read: pool()
-                .max_connections(connections_max)
-                .connect_with(options)
-                .await?,
+            write: pool().max_connections(1).connect_with(options.clone()).await?,
+            read: pool().max_connections(connections_max).connect_with(options).await?,
         })
     }
 
@@ -138,7 +132,7 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let link = match &self.pools {
             Pools::Sqlite { write, .. } => {
-                Link::SqliteWrite(write.begin_with("BEGIN IMMEDIATE").await?)
+                Link::SqliteWrite(SqliteWriter::begin(write.acquire().await?).await?)
             }
             Pools::Postgres(pool) => Link::PostgresWrite(pool.begin().await?),
         };
@@ -190,17 +184,11 @@ macro_rules! run {
         match $tx.connection() {
             Connection::Sqlite(connection) => {
                 let query = sqlx::query(text).persistent(keep);
-                bind_all!(query, values)
-                    .$method(connection)
-                    .await
-                    .map(|done| done.into_either())
+                bind_all!(query, values).$method(connection).await.map(|done| done.into_either())
             }
             Connection::Postgres(connection) => {
                 let query = sqlx::query(text).persistent(keep);
-                bind_all!(query, values)
-                    .$method(connection)
-                    .await
-                    .map(|done| done.into_either())
+                bind_all!(query, values).$method(connection).await.map(|done| done.into_either())
             }
         }
     }};
@@ -246,9 +234,7 @@ impl Tx {
         keys.dedup();
         let mut sql = Sql::new("SELECT 1");
         for key in keys {
-            sql.push(", pg_advisory_xact_lock(hashtextextended(")
-                .push_bind(key)
-                .push(", 0))");
+            sql.push(", pg_advisory_xact_lock(hashtextextended(").push_bind(key).push(", 0))");
         }
         self.execute(sql).await.map(drop)
     }
@@ -256,11 +242,24 @@ impl Tx {
     /// Keeps what was written. Only when this returns `Ok` may anybody be told so.
     pub async fn commit(self) -> Result<(), StoreError> {
         match self.link {
-            Link::SqliteWrite(transaction) => transaction.commit().await?,
+            Link::SqliteWrite(writer) => writer.end("COMMIT").await?,
             Link::PostgresWrite(transaction) => transaction.commit().await?,
             Link::SqliteRead(_) | Link::PostgresRead(_) => {}
         }
         Ok(())
+    }
+
+    /// Gives up what was written. Dropping does the same, at the price of the connection.
+    pub async fn rollback(self) {
+        let ended = match self.link {
+            Link::SqliteWrite(writer) => writer.end("ROLLBACK").await,
+            Link::PostgresWrite(transaction) => transaction.rollback().await,
+            Link::SqliteRead(_) | Link::PostgresRead(_) => Ok(()),
+        };
+        if let Err(error) = ended {
+            // The database gives the transaction up by itself when the connection goes.
+            tracing::debug!(error = &error as &dyn std::error::Error, "no rollback");
+        }
     }
 
     /// Asks the database for a sign of life.
@@ -284,9 +283,42 @@ impl Tx {
     fn connection(&mut self) -> Connection<'_> {
         match &mut self.link {
             Link::SqliteRead(connection) => Connection::Sqlite(connection),
-            Link::SqliteWrite(transaction) => Connection::Sqlite(transaction),
+            Link::SqliteWrite(writer) => Connection::Sqlite(&mut writer.connection),
             Link::PostgresRead(connection) => Connection::Postgres(connection),
             Link::PostgresWrite(transaction) => Connection::Postgres(transaction),
+        }
+    }
+}
+
+/// A write transaction of SQLite.
+///
+/// The driver's own transaction counts how deep it is, and loses count when SQLite ends a transaction by
+/// itself, as it does when the disk is full: the one writing connection would be of no use ever
+/// after. Here a connection whose end is not certain is closed instead of being used again.
+#[derive(Debug)]
+struct SqliteWriter {
+    connection: PoolConnection<Sqlite>,
+    ended: bool,
+}
+
+impl SqliteWriter {
+    async fn begin(connection: PoolConnection<Sqlite>) -> Result<Self, sqlx::Error> {
+        let mut writer = Self { connection, ended: false };
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *writer.connection).await?;
+        Ok(writer)
+    }
+
+    async fn end(mut self, word: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(word).execute(&mut *self.connection).await?;
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for SqliteWriter {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
         }
     }
 }

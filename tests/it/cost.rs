@@ -86,12 +86,8 @@ async fn cost(
     operations: Value,
 ) -> Vec<Statement> {
     let _ = recorder.take();
-    let answer = client
-        .patch(
-            &format!("/Groups/{group}?excludedAttributes=members"),
-            operations,
-        )
-        .await;
+    let answer =
+        client.patch(&format!("/Groups/{group}?excludedAttributes=members"), operations).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     recorder.take()
 }
@@ -104,9 +100,7 @@ async fn shown(
     status: u16,
 ) -> Vec<Statement> {
     let _ = recorder.take();
-    let answer = client
-        .patch(&format!("/Groups/{group}"), operations.clone())
-        .await;
+    let answer = client.patch(&format!("/Groups/{group}"), operations.clone()).await;
     assert_eq!(answer.status, status, "{answer:?}");
     recorder.take()
 }
@@ -115,19 +109,11 @@ async fn shown(
 async fn filled(database: &Database, client: &Client, name: &str, members: u32) -> String {
     let group = client.group(name, &[]).await;
     let (series, id, link) = if database.is_postgres() {
-        (
-            "generate_series(1, $1) AS s(n)",
-            "gen_random_uuid()",
-            format!("'{group}'"),
-        )
+        ("generate_series(1, $1) AS s(n)", "gen_random_uuid()", format!("'{group}'"))
     } else {
         let series = "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < $1) \
                       SELECT n FROM s)";
-        (
-            series,
-            "randomblob(16)",
-            format!("X'{}'", group.replace('-', "")),
-        )
+        (series, "randomblob(16)", format!("X'{}'", group.replace('-', "")))
     };
     let statements = [
         format!(
@@ -150,9 +136,7 @@ async fn filled(database: &Database, client: &Client, name: &str, members: u32) 
             let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
             link.execute(statement).await.unwrap();
         } else {
-            let mut link = sqlx::SqliteConnection::connect(&database.url)
-                .await
-                .unwrap();
+            let mut link = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
             link.execute(statement).await.unwrap();
         }
     }
@@ -167,17 +151,8 @@ async fn assert_indexed(database: &Database, statements: BTreeSet<String>) {
         } else {
             sqlite_plan(database, &statement).await
         };
-        for table in [
-            "accounts",
-            "account_emails",
-            "groups",
-            "memberships",
-            "audit_events",
-        ] {
-            assert!(
-                !plan.contains(&format!("Seq Scan on {table}")),
-                "{statement}:\n{plan}"
-            );
+        for table in ["accounts", "account_emails", "groups", "memberships", "audit_events"] {
+            assert!(!plan.contains(&format!("Seq Scan on {table}")), "{statement}:\n{plan}");
         }
         // SQLite names a table by its alias: `SCAN a`.
         let whole = |line: &&str| line.starts_with("SCAN ") && !line.contains("CONSTANT ROW");
@@ -186,36 +161,24 @@ async fn assert_indexed(database: &Database, statements: BTreeSet<String>) {
 }
 
 async fn sqlite_plan(database: &Database, statement: &str) -> String {
-    let mut link = sqlx::SqliteConnection::connect(&database.url)
-        .await
-        .unwrap();
+    let mut link = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
     let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
     let rows = sqlx::query(explain).fetch_all(&mut link).await.unwrap();
-    rows.iter()
-        .map(|row| row.get::<String, _>("detail") + "\n")
-        .collect()
+    rows.iter().map(|row| row.get::<String, _>("detail") + "\n").collect()
 }
 
 async fn postgres_plan(database: &Database, statement: &str) -> String {
     let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
     let count = scimd::store::sql::placeholder_count(statement);
     let nulls = vec!["NULL"; count].join(", ");
-    let execute = if count == 0 {
-        String::new()
-    } else {
-        format!("({nulls})")
-    };
+    let execute = if count == 0 { String::new() } else { format!("({nulls})") };
     // A table of a few rows is read whole for want of anything better: what counts is whether an
     // index can serve.
     let prepare = format!(
         "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; PREPARE s AS {statement}"
     );
-    link.execute(sqlx::raw_sql(AssertSqlSafe(prepare)))
-        .await
-        .unwrap();
+    link.execute(sqlx::raw_sql(AssertSqlSafe(prepare))).await.unwrap();
     let explain = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN EXECUTE s{execute}")));
     let rows = explain.fetch_all(&mut link).await.unwrap();
-    rows.iter()
-        .map(|row| row.get::<String, _>(0) + "\n")
-        .collect()
+    rows.iter().map(|row| row.get::<String, _>(0) + "\n").collect()
 }

@@ -14,16 +14,16 @@ both! {
         let token = test.token(&connection).await;
         let server = TestServer::start(test.app.clone()).await;
         let judges = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judges/run");
-        let judged = tokio::process::Command::new(judges)
+        let verdict = tokio::process::Command::new(judges)
             .arg(format!("{}/scim/v2", server.base))
             .arg(token)
             .stdin(Stdio::null())
             .output()
             .await
             .unwrap();
-        let said = String::from_utf8_lossy(&judged.stdout);
-        let warned = String::from_utf8_lossy(&judged.stderr);
-        assert!(judged.status.success(), "{said}\n{warned}");
+        let said = String::from_utf8_lossy(&verdict.stdout);
+        let warned = String::from_utf8_lossy(&verdict.stderr);
+        assert!(verdict.status.success(), "{said}\n{warned}");
         server.stop().await;
     }
 }

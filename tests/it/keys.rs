@@ -17,10 +17,7 @@ async fn keys(test: &TestInstance) -> Vec<ApiKey> {
 }
 
 fn client(test: &TestInstance, token: &str) -> Client {
-    Client {
-        app: test.app.clone(),
-        token: token.to_owned(),
-    }
+    Client { app: test.app.clone(), token: token.to_owned() }
 }
 
 both! {
@@ -44,7 +41,7 @@ both! {
         tx.commit().await.unwrap();
         let new = client(&test, &successor.token);
         assert_eq!((old.get("/Users").await.status, new.get("/Users").await.status), (200, 200));
-        test.advance(Duration::from_secs(60));
+        test.advance(Duration::from_mins(1));
         let detail = assert_refused(&old.get("/Users").await, 401, "");
         assert!(detail.contains("expired"), "{detail}");
         assert_eq!(new.get("/Users").await.status, 200);

@@ -11,14 +11,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["scim", "directory", "clock"]),
     ("keys", &["store", "scim", "directory", "clock"]),
     ("provision", &["store", "scim", "directory", "clock"]),
-    (
-        "http",
-        &["provision", "keys", "store", "scim", "directory", "clock"],
-    ),
-    (
-        "cli",
-        &["provision", "keys", "store", "scim", "directory", "clock"],
-    ),
+    ("http", &["provision", "keys", "store", "scim", "directory", "clock"]),
+    ("cli", &["provision", "keys", "store", "scim", "directory", "clock"]),
 ];
 
 /// Libraries that only some modules may name.
@@ -35,10 +29,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 /// What a source of `module` names against the rules.
 fn violations(module: &str, source: &str) -> Vec<String> {
     let allowed = LAYERS.iter().find(|(name, _)| *name == module).unwrap().1;
-    let code: String = source
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect();
+    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let mut found = Vec::new();
     for (other, _) in LAYERS {
         if *other != module && !allowed.contains(other) && names(&code, "crate::", other) {
@@ -58,17 +49,10 @@ fn violations(module: &str, source: &str) -> Vec<String> {
 fn names(code: &str, prefix: &str, name: &str) -> bool {
     code.match_indices(prefix).any(|(at, _)| {
         let rest = &code[at + prefix.len()..];
-        let listed = rest
-            .strip_prefix('{')
-            .and_then(|list| list.split(';').next());
-        let words = listed
-            .unwrap_or(rest)
-            .split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let listed = rest.strip_prefix('{').and_then(|list| list.split(';').next());
+        let words = listed.unwrap_or(rest).split(|c: char| !(c.is_alphanumeric() || c == '_'));
         let count = if listed.is_some() { usize::MAX } else { 1 };
-        words
-            .filter(|word| !word.is_empty())
-            .take(count)
-            .any(|word| word == name)
+        words.filter(|word| !word.is_empty()).take(count).any(|word| word == name)
     })
 }
 
@@ -91,13 +75,7 @@ fn no_module_names_one_above_it() {
     let mut looked_at = 0;
     for path in sources(&src) {
         let below = path.strip_prefix(&src).unwrap();
-        let first = below
-            .components()
-            .next()
-            .unwrap()
-            .as_os_str()
-            .to_str()
-            .unwrap();
+        let first = below.components().next().unwrap().as_os_str().to_str().unwrap();
         let module = first.trim_end_matches(".rs");
         if matches!(module, "lib" | "main") {
             continue;
@@ -112,10 +90,8 @@ fn no_module_names_one_above_it() {
 #[test]
 fn every_module_has_its_place() {
     let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    let modules: Vec<&str> = lib
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
-        .collect();
+    let modules: Vec<&str> =
+        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     let mut placed: Vec<&str> = LAYERS.iter().map(|(name, _)| *name).collect();
     placed.sort_unstable();
     assert_eq!(modules, placed);
@@ -126,10 +102,7 @@ fn an_upward_import_fails() {
     let cases = [
         ("scim", "use crate::store::Tx;"),
         ("directory", "fn f(tx: &mut crate::store::Tx) {}"),
-        (
-            "store",
-            "use crate::{\n    directory::Account,\n    provision::Caller,\n};",
-        ),
+        ("store", "use crate::{\n    directory::Account,\n    provision::Caller,\n};"),
         ("provision", "use crate::http::App;"),
         ("http", "use crate::cli;"),
         ("cli", "use crate::http::serve;"),

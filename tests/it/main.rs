@@ -7,10 +7,13 @@
 
 mod support;
 
-// mod cli;
+mod cli;
 mod cost;
+mod durability;
 mod judges;
+mod keys;
 mod layers;
+mod narrowing;
 mod store;
 mod users;
 mod vectors;

@@ -43,12 +43,8 @@ async fn check(client: &Client, kind: &ResourceType, all: &Answer, filter: &str)
         .map(id)
         .collect();
     let answer = client.find(kind.endpoint, filter).await;
-    let found: BTreeSet<String> = answer.body["Resources"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(id)
-        .collect();
+    let found: BTreeSet<String> =
+        answer.body["Resources"].as_array().unwrap().iter().map(id).collect();
     assert_eq!(found, wanted, "{filter}");
     assert_eq!(answer.at("/totalResults"), json!(wanted.len()), "{filter}");
     wanted.len()
@@ -78,12 +74,7 @@ async fn populate(client: &Client) -> (Vec<String>, Vec<String>) {
     }
     let mut groups = Vec::new();
     for n in 0..6_usize {
-        let members: Vec<&str> = users
-            .iter()
-            .skip(n)
-            .step_by(n + 2)
-            .map(String::as_str)
-            .collect();
+        let members: Vec<&str> = users.iter().skip(n).step_by(n + 2).map(String::as_str).collect();
         groups.push(client.group(&format!("Group{n}"), &members).await);
     }
     client.delete(&format!("/Users/{}", users[4])).await;
@@ -113,11 +104,7 @@ fn any_filter(kind: &'static ResourceType, ids: &[String]) -> BoxedStrategy<Stri
         ],
         _ => vec!["displayName", "externalId", "id"],
     };
-    let related = if kind.name == "User" {
-        "groups"
-    } else {
-        "members"
-    };
+    let related = if kind.name == "User" { "groups" } else { "members" };
     let compare = (
         proptest::sample::select(names.clone()),
         prop_oneof![6 => Just("eq"), 1 => Just("ne"), 1 => Just("sw"), 1 => Just("co"), 1 => Just("ge")],
@@ -128,16 +115,8 @@ fn any_filter(kind: &'static ResourceType, ids: &[String]) -> BoxedStrategy<Stri
     let member = id.prop_map(move |id| format!("{related}.value eq \"{id}\""));
     let mut leaves = vec![compare.boxed(), present.boxed(), member.boxed()];
     if kind.name == "User" {
-        leaves.push(
-            any::<bool>()
-                .prop_map(|flag| format!("active eq {flag}"))
-                .boxed(),
-        );
-        let inside = (
-            proptest::sample::select(vec!["work", "home"]),
-            text,
-            any::<bool>(),
-        );
+        leaves.push(any::<bool>().prop_map(|flag| format!("active eq {flag}")).boxed());
+        let inside = (proptest::sample::select(vec!["work", "home"]), text, any::<bool>());
         leaves.push(
             inside
                 .prop_map(|(kind, text, both)| {
@@ -151,8 +130,7 @@ fn any_filter(kind: &'static ResourceType, ids: &[String]) -> BoxedStrategy<Stri
     leaf.prop_recursive(3, 8, 3, |inner| {
         let many = proptest::collection::vec(inner.clone(), 2..4);
         prop_oneof![
-            many.clone()
-                .prop_map(|parts| format!("({})", parts.join(" and "))),
+            many.clone().prop_map(|parts| format!("({})", parts.join(" and "))),
             many.prop_map(|parts| format!("({})", parts.join(" or "))),
             inner.prop_map(|part| format!("not ({part})")),
         ]

@@ -22,15 +22,9 @@ async fn both_schemas_are_twins() {
     let sqlite = Database::sqlite();
     sqlite.open().await.close().await;
     postgres.open().await.close().await;
-    let (one, other) = (
-        sqlite_schema(&sqlite).await,
-        postgres_schema(&postgres).await,
-    );
+    let (one, other) = (sqlite_schema(&sqlite).await, postgres_schema(&postgres).await);
     assert!(one.len() > 8, "{:?}", one.keys());
-    assert_eq!(
-        one.keys().collect::<Vec<_>>(),
-        other.keys().collect::<Vec<_>>()
-    );
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
     for (table, columns) in &one {
         assert_eq!(columns, &other[table], "{table}");
     }
@@ -100,10 +94,7 @@ both! {
 fn statements() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
     let mut found = Vec::new();
-    let mut sources = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    while let Some(path) = sources.next() {
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         let source = fs::read_to_string(&path).unwrap();
         let code = source.split("#[cfg(test)]").next().unwrap();
         let file = path.file_name().unwrap().to_str().unwrap();
@@ -116,11 +107,7 @@ fn statements() -> Vec<(String, String)> {
         }
         let written = code.matches("Sql::new(").count() - code.matches("Sql::new(table.").count();
         if !matches!(file, "sql.rs" | "accounts.rs" | "groups.rs") {
-            assert_eq!(
-                found.len() - before,
-                written,
-                "a statement of {file} was not found"
-            );
+            assert_eq!(found.len() - before, written, "a statement of {file} was not found");
         }
     }
     found
@@ -128,10 +115,8 @@ fn statements() -> Vec<(String, String)> {
 
 /// The string literals of a source, outside comments, with their line continuations undone.
 fn literals(code: &str) -> Vec<String> {
-    let code: Vec<&str> = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect();
+    let code: Vec<&str> =
+        code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let code = code.join("\n");
     let mut found = Vec::new();
     let mut rest = code.as_str();
@@ -155,33 +140,22 @@ fn complete(statement: &str) -> String {
         let nulls = vec!["NULL"; list.split(',').count()].join(", ");
         return format!("{statement}({nulls})");
     }
-    match statement.ends_with(" IN ") {
-        true => format!("{statement}(NULL)"),
-        false => statement.to_owned(),
-    }
+    if statement.ends_with(" IN ") { format!("{statement}(NULL)") } else { statement.to_owned() }
 }
 
 async fn execute(database: &Database, script: String) {
     if database.is_postgres() {
         let script = script.replace("X'", "'");
         let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
-        link.execute(sqlx::raw_sql(AssertSqlSafe(script)))
-            .await
-            .unwrap();
+        link.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.unwrap();
     } else {
-        let mut link = sqlx::SqliteConnection::connect(&database.url)
-            .await
-            .unwrap();
-        link.execute(sqlx::raw_sql(AssertSqlSafe(script)))
-            .await
-            .unwrap();
+        let mut link = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
+        link.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.unwrap();
     }
 }
 
 async fn sqlite_schema(database: &Database) -> Schema {
-    let mut link = sqlx::SqliteConnection::connect(&database.url)
-        .await
-        .unwrap();
+    let mut link = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
     let query = "SELECT m.name AS t, c.name AS c, c.type AS k, c.\"notnull\" AS n FROM sqlite_master m \
                  JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name <> '_sqlx_migrations'";
     let mut schema = Schema::new();
@@ -194,10 +168,7 @@ async fn sqlite_schema(database: &Database) -> Schema {
             other => panic!("{table}.{column} is {other}"),
         };
         let nullable = row.get::<i64, _>("n") == 0;
-        schema
-            .entry(table)
-            .or_default()
-            .insert(column, (kind.to_owned(), nullable));
+        schema.entry(table).or_default().insert(column, (kind.to_owned(), nullable));
     }
     schema
 }
@@ -216,10 +187,7 @@ async fn postgres_schema(database: &Database) -> Schema {
             "text" => "text",
             other => panic!("{table}.{column} is {other}"),
         };
-        schema
-            .entry(table)
-            .or_default()
-            .insert(column, (kind.to_owned(), row.get("n")));
+        schema.entry(table).or_default().insert(column, (kind.to_owned(), row.get("n")));
     }
     schema
 }
@@ -228,17 +196,13 @@ async fn postgres_schema(database: &Database) -> Schema {
 type Keys = BTreeSet<(String, bool, String)>;
 
 async fn sqlite_keys(database: &Database) -> Keys {
-    let mut link = sqlx::SqliteConnection::connect(&database.url)
-        .await
-        .unwrap();
+    let mut link = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
     let query = "SELECT m.name AS t, i.\"unique\" = 1 AS u, (SELECT group_concat(name, ', ') FROM \
                  (SELECT name FROM pragma_index_info(i.name) ORDER BY seqno)) AS c \
                  FROM sqlite_master m JOIN pragma_index_list(m.name) i WHERE m.type = 'table' \
                  AND m.name <> '_sqlx_migrations'";
     let rows = sqlx::query(query).fetch_all(&mut link).await.unwrap();
-    rows.iter()
-        .map(|row| (row.get("t"), row.get("u"), row.get("c")))
-        .collect()
+    rows.iter().map(|row| (row.get("t"), row.get("u"), row.get("c"))).collect()
 }
 
 async fn postgres_keys(database: &Database) -> Keys {
@@ -249,7 +213,5 @@ async fn postgres_keys(database: &Database) -> Keys {
                  JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace s ON s.oid = t.relnamespace \
                  WHERE s.nspname = current_schema() AND t.relname <> '_sqlx_migrations'";
     let rows = sqlx::query(query).fetch_all(&mut link).await.unwrap();
-    rows.iter()
-        .map(|row| (row.get("t"), row.get("u"), row.get("c")))
-        .collect()
+    rows.iter().map(|row| (row.get("t"), row.get("u"), row.get("c"))).collect()
 }

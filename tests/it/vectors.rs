@@ -27,11 +27,8 @@ both! {
 }
 
 async fn play(test: &TestInstance, base: &str, lifecycle: &str) -> usize {
-    let kind = if lifecycle.starts_with("okta") {
-        ConnectionKind::Okta
-    } else {
-        ConnectionKind::Entra
-    };
+    let kind =
+        if lifecycle.starts_with("okta") { ConnectionKind::Okta } else { ConnectionKind::Entra };
     let connection = test.connection(kind, lifecycle).await;
     let mut variables = HashMap::from([("token".to_owned(), test.token(&connection).await)]);
     let vectors = load(lifecycle);
@@ -47,10 +44,7 @@ fn load(lifecycle: &str) -> Vec<Value> {
     let mut vectors: Vec<Value> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .map(|path| serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
         .filter(|vector: &Value| vector["lifecycle"] == lifecycle)
         .collect();
@@ -60,21 +54,12 @@ fn load(lifecycle: &str) -> Vec<Value> {
 
 /// The accounts that the intranet has before the identity provider comes: Local ones.
 async fn preload(test: &TestInstance, vector: &Value, variables: &mut HashMap<String, String>) {
-    for given in vector
-        .pointer("/given/users")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for given in vector.pointer("/given/users").and_then(Value::as_array).into_iter().flatten() {
         let mut document = given.as_object().unwrap().clone();
         let save = document.shift_remove("save");
         let author = test.app.provision.operator();
-        let created = test
-            .app
-            .provision
-            .create_local_account(test.id, &author, document)
-            .await
-            .unwrap();
+        let created =
+            test.app.provision.create_local_account(test.id, &author, document).await.unwrap();
         if let Some(name) = save.as_ref().and_then(Value::as_str) {
             variables.insert(name.to_owned(), created.id.to_string());
         }
@@ -82,16 +67,8 @@ async fn preload(test: &TestInstance, vector: &Value, variables: &mut HashMap<St
 }
 
 async fn exchange(base: &str, vector: &Value, variables: &mut HashMap<String, String>) {
-    let name = format!(
-        "{} {} {}",
-        vector["lifecycle"], vector["seq"], vector["name"]
-    );
-    let text = |pointer: &str| {
-        fill(
-            vector.pointer(pointer).unwrap().as_str().unwrap(),
-            variables,
-        )
-    };
+    let name = format!("{} {} {}", vector["lifecycle"], vector["seq"], vector["name"]);
+    let text = |pointer: &str| fill(vector.pointer(pointer).unwrap().as_str().unwrap(), variables);
     let method = text("/method").parse::<reqwest::Method>().unwrap();
     let url = format!("{base}/scim/v2{}", text("/path"));
     let mut request = reqwest::Client::new().request(method.clone(), url);
@@ -117,14 +94,8 @@ async fn exchange(base: &str, vector: &Value, variables: &mut HashMap<String, St
     };
     assert!(allowed, "{name}: status {status}, body {body}");
     for (header, value) in expect["headers"].as_object().into_iter().flatten() {
-        let sent = headers
-            .get(header)
-            .map(|sent| sent.to_str().unwrap())
-            .unwrap_or_default();
-        assert!(
-            sent.starts_with(value.as_str().unwrap()),
-            "{name}: {header}: {sent}"
-        );
+        let sent = headers.get(header).map(|sent| sent.to_str().unwrap()).unwrap_or_default();
+        assert!(sent.starts_with(value.as_str().unwrap()), "{name}: {header}: {sent}");
     }
     if status != 204 {
         let has: Value =
@@ -139,19 +110,15 @@ async fn exchange(base: &str, vector: &Value, variables: &mut HashMap<String, St
         }
     }
     for (variable, pointer) in vector["save"].as_object().into_iter().flatten() {
-        let saved = lookup(&body, pointer.as_str().unwrap())
-            .and_then(Value::as_str)
-            .unwrap();
+        let saved = lookup(&body, pointer.as_str().unwrap()).and_then(Value::as_str).unwrap();
         variables.insert(variable.clone(), saved.to_owned());
     }
 }
 
 fn fill(text: &str, variables: &HashMap<String, String>) -> String {
-    variables
-        .iter()
-        .fold(text.to_owned(), |text, (name, value)| {
-            text.replace(&format!("{{{{{name}}}}}"), value)
-        })
+    variables.iter().fold(text.to_owned(), |text, (name, value)| {
+        text.replace(&format!("{{{{{name}}}}}"), value)
+    })
 }
 
 fn lookup<'v>(body: &'v Value, pointer: &str) -> Option<&'v Value> {
@@ -159,43 +126,32 @@ fn lookup<'v>(body: &'v Value, pointer: &str) -> Option<&'v Value> {
 }
 
 fn matches(matcher: &Value, found: Option<&Value>) -> bool {
-    let Some(rules) = matcher
-        .as_object()
-        .filter(|rules| rules.keys().all(|key| key.starts_with('$')))
+    let Some(rules) =
+        matcher.as_object().filter(|rules| rules.keys().all(|key| key.starts_with('$')))
     else {
         return found == Some(matcher);
     };
     let items = || found.and_then(Value::as_array).cloned().unwrap_or_default();
     let has = |members: &Value| {
         let holds = |item: &Value| {
-            members
-                .as_object()
-                .unwrap()
-                .iter()
-                .all(|(key, value)| item.get(key) == Some(value))
+            members.as_object().unwrap().iter().all(|(key, value)| item.get(key) == Some(value))
         };
         items().iter().any(holds)
     };
-    rules
-        .iter()
-        .all(|(rule, wanted)| match (rule.as_str(), wanted.as_str()) {
-            ("$is", Some("present")) => found.is_some(),
-            ("$is", Some("absent")) => found.is_none(),
-            ("$is", Some("int")) => found.is_some_and(|value| value.is_i64() || value.is_u64()),
-            ("$is", Some("bool")) => found.is_some_and(Value::is_boolean),
-            ("$is", Some("string")) => found.is_some_and(Value::is_string),
-            ("$is", Some("empty")) => found.is_none() || found == Some(&Value::Array(Vec::new())),
-            ("$len", _) => items().len() as u64 == wanted.as_u64().unwrap(),
-            ("$has", _) => has(wanted),
-            ("$not_has", _) => !has(wanted),
-            ("$contains", _) => items().contains(wanted),
-            ("$oneof", _) => wanted
-                .as_array()
-                .unwrap()
-                .iter()
-                .any(|one| found == Some(one)),
-            _ => panic!("unknown matcher {rule}: {wanted}"),
-        })
+    rules.iter().all(|(rule, wanted)| match (rule.as_str(), wanted.as_str()) {
+        ("$is", Some("present")) => found.is_some(),
+        ("$is", Some("absent")) => found.is_none(),
+        ("$is", Some("int")) => found.is_some_and(|value| value.is_i64() || value.is_u64()),
+        ("$is", Some("bool")) => found.is_some_and(Value::is_boolean),
+        ("$is", Some("string")) => found.is_some_and(Value::is_string),
+        ("$is", Some("empty")) => found.is_none() || found == Some(&Value::Array(Vec::new())),
+        ("$len", _) => items().len() as u64 == wanted.as_u64().unwrap(),
+        ("$has", _) => has(wanted),
+        ("$not_has", _) => !has(wanted),
+        ("$contains", _) => items().contains(wanted),
+        ("$oneof", _) => wanted.as_array().unwrap().iter().any(|one| found == Some(one)),
+        _ => panic!("unknown matcher {rule}: {wanted}"),
+    })
 }
 
 #[test]

@@ -100,21 +100,14 @@ fn values_have_the_type_json_gives_them() {
         ("-0.5e1", minus_five.map_or(Null, Number)),
         ("18446744073709551615", Number(u64::MAX.into())),
         (r#""""#, Str(String::new())),
-        (
-            r#""\"\\\/\b\f\n\r\té""#,
-            Str("\"\\/\u{8}\u{c}\n\r\té".to_owned()),
-        ),
+        (r#""\"\\\/\b\f\n\r\té""#, Str("\"\\/\u{8}\u{c}\n\r\té".to_owned())),
         (r#""\ud83d\ude00""#, Str("😀".to_owned())),
         (r#""a) or [b] pr""#, Str("a) or [b] pr".to_owned())),
         (r#""\\""#, Str("\\".to_owned())),
     ];
     for (text, value) in cases {
         let wanted = AttrExp::Comparison(AttrPath::with_name("a"), CompareOp::Eq, value);
-        assert_eq!(
-            parse_filter(&format!("a eq {text}")),
-            Ok(Filter::Attr(wanted)),
-            "{text}"
-        );
+        assert_eq!(parse_filter(&format!("a eq {text}")), Ok(Filter::Attr(wanted)), "{text}");
     }
 }
 
@@ -168,12 +161,7 @@ a gt -1e999 => the value at character 6 is a number too large to compare
     assert!(filter(" \t ").ends_with("at character 4, found the end"));
     assert!(filter("a\u{1}b pr").ends_with("found `a\u{fffd}b`"));
     let control = "the value at character 6 holds a control character that is not escaped";
-    for text in [
-        "a eq \"x\0\"",
-        "a eq \"x\ty\"",
-        "a eq \"x\u{1f}\"",
-        "a eq x\u{1}y",
-    ] {
+    for text in ["a eq \"x\0\"", "a eq \"x\ty\"", "a eq \"x\u{1f}\"", "a eq x\u{1}y"] {
         assert_eq!(filter(text), control);
     }
 }
@@ -213,52 +201,21 @@ fn schemas_end_at_the_last_colon() {
     let cases = [
         ("userName", None, "userName", None),
         ("members.$ref", None, "members", Some("$ref")),
-        (
-            &format!(" {enterprise}:manager.value "),
-            Some(enterprise),
-            "manager",
-            Some("value"),
-        ),
+        (&format!(" {enterprise}:manager.value "), Some(enterprise), "manager", Some("value")),
         (&format!("{core}:User"), Some(core), "User", None), // a schema: the caller must know it
         ("urn:x:User.name", Some("urn:x"), "User", Some("name")),
-        (
-            &format!("{web}:cost$Center"),
-            Some(web),
-            "cost$Center",
-            None,
-        ),
-        (
-            "http://x/a#User?v=1:x.y",
-            Some("http://x/a#User?v=1"),
-            "x",
-            Some("y"),
-        ),
+        (&format!("{web}:cost$Center"), Some(web), "cost$Center", None),
+        ("http://x/a#User?v=1:x.y", Some("http://x/a#User?v=1"), "x", Some("y")),
     ];
     for (text, uri, name, sub) in cases {
         let (uri, name) = (uri.map(str::to_owned), name.to_owned());
         let sub_attr = sub.map(str::to_owned);
-        let wanted = AttrPath {
-            uri,
-            name,
-            sub_attr,
-        };
+        let wanted = AttrPath { uri, name, sub_attr };
         assert_eq!(parse_attribute(text), Ok(wanted), "{text}");
     }
-    let refused = [
-        "",
-        "a b",
-        "a,b",
-        "a[b pr]",
-        "urn:x:",
-        ":a",
-        "1x:y:a",
-        "urn:a%2:b",
-        "urn:a%zz:b",
-    ];
-    for text in refused
-        .into_iter()
-        .chain(["urn:ä:b", "urn:a<b:c", "urn:x:2.0", "u_n:x:y"])
-    {
+    let refused =
+        ["", "a b", "a,b", "a[b pr]", "urn:x:", ":a", "1x:y:a", "urn:a%2:b", "urn:a%zz:b"];
+    for text in refused.into_iter().chain(["urn:ä:b", "urn:a<b:c", "urn:x:2.0", "u_n:x:y"]) {
         assert!(parse_attribute(text).is_err(), "{text}");
     }
 }
@@ -266,9 +223,7 @@ fn schemas_end_at_the_last_colon() {
 #[test]
 fn long_texts_are_refused_at_once() {
     let started = Instant::now();
-    for unit in [
-        "(", "not (", "a[", "a pr or ", "\"", "\\", "a.", "a:", " ", "𝄞", "not ",
-    ] {
+    for unit in ["(", "not (", "a[", "a pr or ", "\"", "\\", "a.", "a:", " ", "𝄞", "not "] {
         let text = unit.repeat(1_000_000);
         let too_long = GrammarError::TooLong { bytes: text.len() };
         assert_eq!(parse_filter(&text), Err(too_long.clone()));
@@ -282,16 +237,9 @@ fn long_texts_are_refused_at_once() {
             assert!(parse_path(&text).is_err());
         }
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     let long = "x".repeat(FILTER_BYTES_MAX + 1);
-    assert_eq!(
-        filter(&long),
-        "the text is 8193 bytes long, at most 8192 are accepted"
-    );
+    assert_eq!(filter(&long), "the text is 8193 bytes long, at most 8192 are accepted");
     let name = "x".repeat(FILTER_BYTES_MAX);
     assert_eq!(path(&name), name);
 }
@@ -303,10 +251,7 @@ fn depth_and_number_of_terms_are_bounded() {
     let message = "more than 64 brackets are open at character 259";
     assert_eq!(filter(&nested(DEPTH_MAX)), message);
     let siblings = vec!["((a pr))"; 2 * DEPTH_MAX].join(" and ");
-    assert!(
-        parse_filter(&siblings).is_ok(),
-        "closed brackets do not count"
-    );
+    assert!(parse_filter(&siblings).is_ok(), "closed brackets do not count");
 
     // As many terms as the length allows are within the bound.
     let text = format!("{}a pr", "a pr or ".repeat(TERMS_MAX - 1));
@@ -316,10 +261,7 @@ fn depth_and_number_of_terms_are_bounded() {
     };
     assert_eq!(terms, TERMS_MAX);
     let text = format!("a pr or {text}");
-    assert_eq!(
-        parse_filter(&text),
-        Err(GrammarError::TooLong { bytes: text.len() })
-    );
+    assert_eq!(parse_filter(&text), Err(GrammarError::TooLong { bytes: text.len() }));
 }
 
 fn any_name() -> impl Strategy<Value = String> {
@@ -337,11 +279,7 @@ fn any_attr() -> impl Strategy<Value = AttrPath> {
     ];
     let uri = prop::option::weighted(0.2, uri);
     let sub_attr = prop::option::weighted(0.3, any_name());
-    (uri, any_name(), sub_attr).prop_map(|(uri, name, sub_attr)| AttrPath {
-        uri,
-        name,
-        sub_attr,
-    })
+    (uri, any_name(), sub_attr).prop_map(|(uri, name, sub_attr)| AttrPath { uri, name, sub_attr })
 }
 
 fn any_value() -> impl Strategy<Value = CompValue> {
@@ -385,12 +323,8 @@ fn any_val_filter() -> impl Strategy<Value = ValFilter> {
 }
 
 fn any_filter() -> impl Strategy<Value = Filter> {
-    let value_path = (any_attr(), any_val_filter()).prop_map(|(attr, filter)| {
-        Filter::ValuePath(ValuePath {
-            attr,
-            filter: Box::new(filter),
-        })
-    });
+    let value_path = (any_attr(), any_val_filter())
+        .prop_map(|(attr, filter)| Filter::ValuePath(ValuePath { attr, filter: Box::new(filter) }));
     any_tree(prop_oneof![3 => any_exp().prop_map(Filter::Attr), 1 => value_path])
 }
 

@@ -24,11 +24,7 @@ fn patched(before: &Value, operations: &Value) -> Result<Value, ScimError> {
 
 fn check(cases: &[(Value, Value, Value)]) {
     for (before, operations, after) in cases {
-        assert_eq!(
-            patched(before, operations).as_ref(),
-            Ok(after),
-            "{operations} on {before}"
-        );
+        assert_eq!(patched(before, operations).as_ref(), Ok(after), "{operations} on {before}");
     }
 }
 
@@ -57,11 +53,7 @@ fn simple_and_complex_attributes() {
             json!([{ "op": "replace", "path": "title", "value": "" }]),
             json!({}),
         ),
-        (
-            json!({ "title": "x" }),
-            json!([{ "op": "remove", "path": "title" }]),
-            json!({}),
-        ),
+        (json!({ "title": "x" }), json!([{ "op": "remove", "path": "title" }]), json!({})),
         // sub-attributes that are not named stay
         (
             json!({ "name": { "givenName": "A", "familyName": "B" } }),
@@ -99,11 +91,7 @@ fn extensions_and_the_manager() {
         json!([{ "$ref": "x", "value": "m" }]),
         json!({ "value": "m", "displayName": "M" }),
     ] {
-        cases.push((
-            json!({}),
-            json!([{ "op": "Add", "path": at, "value": sent }]),
-            manager("m"),
-        ));
+        cases.push((json!({}), json!([{ "op": "Add", "path": at, "value": sent }]), manager("m")));
         cases.push((
             manager("old"),
             json!([{ "op": "Replace", "path": at, "value": sent }]),
@@ -117,16 +105,8 @@ fn extensions_and_the_manager() {
             json!({}),
         ));
     }
-    cases.push((
-        manager("m"),
-        json!([{ "op": "Remove", "path": at }]),
-        json!({}),
-    ));
-    cases.push((
-        manager("m"),
-        json!([{ "op": "remove", "path": ENTERPRISE }]),
-        json!({}),
-    ));
+    cases.push((manager("m"), json!([{ "op": "Remove", "path": at }]), json!({})));
+    cases.push((manager("m"), json!([{ "op": "remove", "path": ENTERPRISE }]), json!({})));
     cases.push((
         json!({}),
         json!([{ "op": "add", "path": ENTERPRISE, "value": { "department": "IT", "unknown": 1 } }]),
@@ -163,11 +143,7 @@ fn multi_valued_attributes() {
             json!([{ "op": "add", "path": "emails", "value": [home] }]),
             both.clone(),
         ),
-        (
-            both.clone(),
-            json!([{ "op": "add", "path": "emails", "value": home }]),
-            both.clone(),
-        ),
+        (both.clone(), json!([{ "op": "add", "path": "emails", "value": home }]), both.clone()),
         (
             both.clone(),
             json!([{ "op": "replace", "path": "emails", "value": [home] }]),
@@ -178,16 +154,8 @@ fn multi_valued_attributes() {
             json!([{ "op": "remove", "path": "emails", "value": [{ "value": "h" }] }]),
             json!({ "emails": [work] }),
         ),
-        (
-            both.clone(),
-            json!([{ "op": "remove", "path": "emails", "value": [] }]),
-            both.clone(),
-        ),
-        (
-            both.clone(),
-            json!([{ "op": "remove", "path": "emails" }]),
-            json!({}),
-        ),
+        (both.clone(), json!([{ "op": "remove", "path": "emails", "value": [] }]), both.clone()),
+        (both.clone(), json!([{ "op": "remove", "path": "emails" }]), json!({})),
         (
             both.clone(),
             json!([{ "op": "remove", "path": "emails[type eq \"home\"]" }]),
@@ -254,32 +222,16 @@ fn refusals_name_the_operation_and_the_attribute() {
             "noTarget",
             "emails",
         ),
-        (
-            json!({ "op": "replace", "path": "emails[", "value": "x" }),
-            "invalidPath",
-            "character",
-        ),
+        (json!({ "op": "replace", "path": "emails[", "value": "x" }), "invalidPath", "character"),
         (
             json!({ "op": "replace", "path": "name[givenName eq \"A\"]", "value": "x" }),
             "invalidPath",
             "name",
         ),
         (json!({ "op": "remove" }), "noTarget", "path"),
-        (
-            json!({ "op": "replace", "value": "x" }),
-            "invalidValue",
-            "JSON object",
-        ),
-        (
-            json!({ "op": "add", "path": "title" }),
-            "invalidValue",
-            "value",
-        ),
-        (
-            json!({ "op": "move", "path": "title" }),
-            "invalidSyntax",
-            "op",
-        ),
+        (json!({ "op": "replace", "value": "x" }), "invalidValue", "JSON object"),
+        (json!({ "op": "add", "path": "title" }), "invalidValue", "value"),
+        (json!({ "op": "move", "path": "title" }), "invalidSyntax", "op"),
         (
             json!({ "op": "replace", "path": "emails[shoe eq \"x\"].value", "value": "y" }),
             "invalidFilter",
@@ -287,11 +239,7 @@ fn refusals_name_the_operation_and_the_attribute() {
         ),
     ] {
         let refused = patched(&work, &op(operation.clone())).unwrap_err();
-        assert_eq!(
-            refused.kind.scim_type(),
-            Some(kind),
-            "{operation}: {refused}"
-        );
+        assert_eq!(refused.kind.scim_type(), Some(kind), "{operation}: {refused}");
         assert!(refused.detail.starts_with("operation 2: "), "{refused}");
         assert!(refused.detail.contains(says), "{refused}");
     }
@@ -317,11 +265,7 @@ fn operation() -> impl Strategy<Value = Value> {
         Just(json!([{ "type": "work", "value": "w", "primary": true }])),
         Just(json!({ "type": "home", "value": "h" })),
     ];
-    (
-        prop_oneof![Just("add"), Just("replace"), Just("remove")],
-        path,
-        value,
-    )
+    (prop_oneof![Just("add"), Just("replace"), Just("remove")], path, value)
         .prop_map(|(op, path, value)| json!({ "op": op, "path": path, "value": value }))
 }
 

@@ -56,10 +56,7 @@ impl Client {
 
     /// Creates a Group and gives its id.
     pub(crate) async fn group(&self, name: &str, members: &[&str]) -> String {
-        let members: Vec<_> = members
-            .iter()
-            .map(|id| serde_json::json!({ "value": id }))
-            .collect();
+        let members: Vec<_> = members.iter().map(|id| serde_json::json!({ "value": id })).collect();
         let body = serde_json::json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
             "displayName": name,
@@ -72,9 +69,8 @@ impl Client {
 
     /// The Users that a filter finds.
     pub(crate) async fn find(&self, endpoint: &str, filter: &str) -> Answer {
-        let query: String = form_urlencoded::Serializer::new(String::new())
-            .append_pair("filter", filter)
-            .finish();
+        let query: String =
+            form_urlencoded::Serializer::new(String::new()).append_pair("filter", filter).finish();
         self.get(&format!("{endpoint}?{query}")).await
     }
 
@@ -99,11 +95,7 @@ impl Client {
         } else {
             serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"))
         };
-        Answer {
-            status,
-            headers,
-            body,
-        }
+        Answer { status, headers, body }
     }
 }
 
@@ -111,9 +103,7 @@ impl Answer {
     /// The text at a pointer.
     pub(crate) fn text(&self, pointer: &str) -> String {
         let found = self.body.pointer(pointer).and_then(Value::as_str);
-        found
-            .unwrap_or_else(|| panic!("no text at {pointer}: {}", self.body))
-            .to_owned()
+        found.unwrap_or_else(|| panic!("no text at {pointer}: {}", self.body)).to_owned()
     }
 
     /// The value at a pointer; `Null` if there is none.
@@ -122,10 +112,7 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
 
@@ -142,16 +129,9 @@ pub(crate) fn user(user_name: &str) -> Value {
 pub(crate) fn assert_refused(answer: &Answer, status: u16, scim_type: &str) -> String {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.header("content-type"), "application/scim+json");
-    assert_eq!(
-        answer.at("/schemas/0"),
-        "urn:ietf:params:scim:api:messages:2.0:Error"
-    );
+    assert_eq!(answer.at("/schemas/0"), "urn:ietf:params:scim:api:messages:2.0:Error");
     assert_eq!(answer.at("/status"), status.to_string());
-    assert_eq!(
-        answer.at("/scimType").as_str().unwrap_or_default(),
-        scim_type,
-        "{answer:?}"
-    );
+    assert_eq!(answer.at("/scimType").as_str().unwrap_or_default(), scim_type, "{answer:?}");
     let detail = answer.text("/detail");
     assert!(detail.len() > 10, "a detail that helps nobody: {detail}");
     detail

@@ -35,21 +35,14 @@ impl Database {
             say_what_is_left_out();
             return None;
         };
-        let schema = format!(
-            "t{}_{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let schema = format!("t{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut admin = PgConnection::connect(&server).await.unwrap();
         let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
         admin.execute(sqlx::query(create)).await.unwrap();
         admin.close().await.unwrap();
         let glue = if server.contains('?') { '&' } else { '?' };
         let url = format!("{server}{glue}options=-csearch_path%3D{schema}");
-        Some(Self {
-            url,
-            folder: TempDir::new().unwrap(),
-        })
+        Some(Self { url, folder: TempDir::new().unwrap() })
     }
 
     /// Opens it, as a process of its own would.
@@ -63,10 +56,7 @@ impl Database {
 }
 
 /// A variable of the environment that steers the tests.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are configured by the environment alone"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests are configured by the environment alone")]
 pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

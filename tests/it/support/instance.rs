@@ -32,21 +32,11 @@ impl TestInstance {
         let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let ticks = Arc::clone(&now);
         let clock = Clock::from_fn(move || Timestamp(ticks.load(Ordering::SeqCst)));
-        let app = App::new(database.open().await, clock, Ids, settings)
-            .await
-            .unwrap();
+        let app = App::new(database.open().await, clock, Ids, settings).await.unwrap();
         let tenant = app.provision.create_tenant("Example").await.unwrap();
         let author = app.provision.operator();
-        let instance = app
-            .provision
-            .create_instance(&author, &tenant, "Intranet")
-            .await
-            .unwrap();
-        Self {
-            app,
-            id: instance.id,
-            now,
-        }
+        let instance = app.provision.create_instance(&author, &tenant, "Intranet").await.unwrap();
+        Self { app, id: instance.id, now }
     }
 
     /// Another instance on the same database, of another tenant.
@@ -58,23 +48,14 @@ impl TestInstance {
     pub(crate) async fn named(&self, tenant: &str) -> Self {
         let tenant = self.app.provision.create_tenant(tenant).await.unwrap();
         let author = self.app.provision.operator();
-        let instance = self
-            .app
-            .provision
-            .create_instance(&author, &tenant, "Intranet")
-            .await
-            .unwrap();
-        Self {
-            app: self.app.clone(),
-            id: instance.id,
-            now: Arc::clone(&self.now),
-        }
+        let instance =
+            self.app.provision.create_instance(&author, &tenant, "Intranet").await.unwrap();
+        Self { app: self.app.clone(), id: instance.id, now: Arc::clone(&self.now) }
     }
 
     /// Moves the clock.
     pub(crate) fn advance(&self, by: Duration) {
-        self.now
-            .fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+        self.now.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     pub(crate) async fn connection(&self, kind: ConnectionKind, name: &str) -> Connection {
@@ -85,11 +66,7 @@ impl TestInstance {
             status: ConnectionStatus::Enabled,
         };
         let author = self.app.provision.operator();
-        self.app
-            .provision
-            .create_connection(&author, self.id, new)
-            .await
-            .unwrap()
+        self.app.provision.create_connection(&author, self.id, new).await.unwrap()
     }
 
     /// A token of a connection.
@@ -110,10 +87,7 @@ impl TestInstance {
     /// A client with a connection and a key of its own.
     pub(crate) async fn client(&self, kind: ConnectionKind) -> Client {
         let connection = self.connection(kind, &format!("{kind} test")).await;
-        Client {
-            app: self.app.clone(),
-            token: self.token(&connection).await,
-        }
+        Client { app: self.app.clone(), token: self.token(&connection).await }
     }
 
     pub(crate) async fn okta(&self) -> Client {
@@ -139,15 +113,9 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            scimd::http::serve(app, listener, stopped, Duration::from_secs(5))
-                .await
-                .unwrap();
+            scimd::http::serve(app, listener, stopped, Duration::from_secs(5)).await.unwrap();
         });
-        Self {
-            base,
-            stop,
-            running,
-        }
+        Self { base, stop, running }
     }
 
     /// Stops it and waits for its end.

@@ -3,6 +3,8 @@
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod instance;
+pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod statements;
 
 pub(crate) use client::{Answer, Client, assert_refused};

@@ -25,10 +25,7 @@ impl Recorder {
         let seen: Arc<Mutex<Vec<Statement>>> = Arc::default();
         let listener = Listener(Arc::clone(&seen));
         let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(listener));
-        Self {
-            seen,
-            _guard: guard,
-        }
+        Self { seen, _guard: guard }
     }
 
     /// The statements since the last time.

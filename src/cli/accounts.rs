@@ -1,0 +1,199 @@
+//! Accounts: the people of an instance.
+
+use anyhow::{Context as _, Result};
+use scim_v2::schema_urns;
+use serde_json::{Map, Value, json};
+
+use super::args::{AccountsCommand, PageArgs, Person};
+use super::output::{or_dash, with};
+use super::session::{Session, plain};
+use crate::directory::{Account, Connection, ConnectionId, InstanceId};
+use crate::scim::resource;
+use crate::scim::schemas::USER;
+use crate::store::memberships::Belonging;
+use crate::store::query::Narrow;
+
+/// What stands in place of a connection where there is none.
+pub(super) const LOCAL: &str = "Local";
+
+/// No restriction.
+pub(super) const ALL: Narrow = Narrow::All(Vec::new());
+
+pub(super) async fn run(session: &mut Session<'_>, command: AccountsCommand) -> Result<()> {
+    match command {
+        AccountsCommand::List { page, at } => {
+            let instance = session.instance(at.instance.as_deref()).await?;
+            list(session, instance.id, &page).await
+        }
+        AccountsCommand::Show { account, at } => {
+            let instance = session.instance(at.instance.as_deref()).await?;
+            show(session, instance.id, &account).await
+        }
+        AccountsCommand::Create { person, at } => {
+            let instance = session.instance(at.instance.as_deref()).await?;
+            let document = resource::read(&USER, body(person)).map_err(|e| plain(e.into()))?;
+            let author = session.provision.operator();
+            let created = session.provision.create_local_account(instance.id, &author, document);
+            let account = created.await.map_err(plain)?;
+            let json = json!({ "account": account_json(&account, &[]) });
+            session.out.show(&json, |text| {
+                let name = &account.user_name;
+                text.line(format!("Local account {name} was created ({}).", account.id))
+            })?;
+            Ok(())
+        }
+    }
+}
+
+/// The person as a client would send it, so that the same checks apply.
+fn body(person: Person) -> Value {
+    let mut name = Map::new();
+    let mut body = Map::new();
+    body.insert("schemas".to_owned(), json!([schema_urns::USER]));
+    body.insert("userName".to_owned(), person.user_name.into());
+    if let Some(display_name) = person.display_name {
+        body.insert("displayName".to_owned(), display_name.into());
+    }
+    for (part, value) in [("givenName", person.given_name), ("familyName", person.family_name)] {
+        if let Some(value) = value {
+            name.insert(part.to_owned(), value.into());
+        }
+    }
+    if !name.is_empty() {
+        body.insert("name".to_owned(), name.into());
+    }
+    if let Some(email) = person.email {
+        let email = json!([{ "value": email, "type": "work", "primary": true }]);
+        body.insert("emails".to_owned(), email);
+    }
+    body.into()
+}
+
+async fn list(session: &mut Session<'_>, instance: InstanceId, page: &PageArgs) -> Result<()> {
+    let provision = &session.provision;
+    let accounts = provision.accounts(instance, &ALL, page.after, page.limit).await;
+    let accounts = accounts.map_err(plain)?;
+    let connections = provision.connections(instance).await.map_err(plain)?;
+    let last = accounts.last().map(|account| account.id.0);
+    let behind = provision.accounts(instance, &ALL, last, 1).await.map_err(plain)?;
+    let next = last.filter(|_| !behind.is_empty());
+    let json: Vec<_> = accounts.iter().map(|account| account_json(account, &connections)).collect();
+    session.out.show(&json!({ "accounts": json, "next": next }), |text| {
+        let rows = accounts.iter().map(|account| {
+            vec![
+                account.user_name.clone(),
+                or_dash(account.display_name.as_ref()),
+                account.status.to_string(),
+                or_dash(account.reason),
+                owner(account.connection, &connections),
+                account.id.to_string(),
+            ]
+        });
+        let header = ["USER NAME", "DISPLAY NAME", "STATUS", "REASON", "CONNECTION", "ID"];
+        text.table(&header, rows)?;
+        next.map_or(Ok(()), |next| text.line(more(next)))
+    })?;
+    Ok(())
+}
+
+/// How to get the next page.
+pub(super) fn more(next: uuid::Uuid) -> String {
+    format!("There are more: add --after {next} for the next page.")
+}
+
+async fn show(session: &mut Session<'_>, instance: InstanceId, wanted: &str) -> Result<()> {
+    let program = &session.program;
+    let provision = &session.provision;
+    let found = provision.account(instance, wanted).await.map_err(plain)?;
+    let (account, groups) = found.with_context(|| {
+        format!("there is no account \"{wanted}\"; `{program} accounts list` lists them")
+    })?;
+    let connections = provision.connections(instance).await.map_err(plain)?;
+    let manager = match account.manager.account {
+        Some(id) => provision.account(instance, &id.to_string()).await.map_err(plain)?,
+        None => None,
+    };
+    let manager = manager.map(|(manager, _)| manager);
+    let link = json!({
+        "sent": account.manager.sent,
+        "id": account.manager.account,
+        "user_name": manager.as_ref().map(|manager| &manager.user_name),
+    });
+    let belongs =
+        groups.iter().map(|group| json!({ "id": group.group, "display_name": group.display }));
+    let json = with(
+        account_json(&account, &connections),
+        [
+            ("manager", link),
+            ("groups", belongs.collect()),
+            ("document", account.document.clone().into()),
+        ],
+    );
+    session.out.show(&json!({ "account": json }), |text| {
+        text.fields(&fields(&account, &groups, &connections, manager.as_ref()))?;
+        text.line("")?;
+        text.line("What its source said:")?;
+        text.json(&Value::Object(account.document.clone()))
+    })?;
+    Ok(())
+}
+
+fn fields(
+    account: &Account,
+    groups: &[Belonging],
+    connections: &[Connection],
+    manager: Option<&Account>,
+) -> [(&'static str, String); 12] {
+    let status = match account.reason {
+        Some(reason) => format!("{}: {reason}", account.status),
+        None => account.status.to_string(),
+    };
+    let manager = match (&account.manager.sent, manager) {
+        (None, _) => "-".to_owned(),
+        (Some(sent), Some(manager)) => format!("{} (sent as {sent})", manager.user_name),
+        (Some(sent), None) => format!("waiting for {sent}, who is not in scope"),
+    };
+    let groups = groups.iter().map(|group| group.display.as_str()).collect::<Vec<_>>();
+    let groups = if groups.is_empty() { "-".to_owned() } else { groups.join(", ") };
+    [
+        ("user name", account.user_name.clone()),
+        ("display name", or_dash(account.display_name.as_ref())),
+        ("status", status),
+        ("connection", owner(account.connection, connections)),
+        ("external id", or_dash(account.external_id.as_ref())),
+        ("employee number", or_dash(account.employee_number.as_ref())),
+        ("manager", manager),
+        ("groups", groups),
+        ("id", account.id.to_string()),
+        ("version", account.version.to_string()),
+        ("created", account.created_at.to_string()),
+        ("modified", account.modified_at.to_string()),
+    ]
+}
+
+/// The name of the connection that owns something.
+pub(super) fn owner(owner: Option<ConnectionId>, connections: &[Connection]) -> String {
+    let Some(id) = owner else {
+        return LOCAL.to_owned();
+    };
+    let connection = connections.iter().find(|connection| connection.id == id);
+    connection.map_or_else(|| id.to_string(), |connection| connection.name.clone())
+}
+
+fn account_json(account: &Account, connections: &[Connection]) -> Value {
+    json!({
+        "id": account.id,
+        "user_name": account.user_name,
+        "display_name": account.display_name,
+        "external_id": account.external_id,
+        "employee_number": account.employee_number,
+        "status": account.status,
+        "reason": account.reason,
+        "active": account.active,
+        "connection": account.connection.map(|id| owner(Some(id), connections)),
+        "connection_id": account.connection,
+        "version": account.version,
+        "created_at": account.created_at,
+        "modified_at": account.modified_at,
+    })
+}
