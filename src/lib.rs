@@ -19,7 +19,7 @@
 //!
 //! - Every front door goes through the same rules in [`directory::rules`].
 //! - No query on owned rows without an [`directory::InstanceId`].
-//! - No row changes without its audit row in the same transaction.
+//! - No row of an instance changes without its audit row in the same transaction.
 //! - Nothing sends mail to people: there is no mail path in the process.
 //! - Time comes from a [`clock::Clock`], ids from [`clock::Ids`].
 //! - Everything has a limit: body, page, filter, operations, scan, batch.

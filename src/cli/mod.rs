@@ -29,13 +29,11 @@ use args::Command;
 use config::{Layer, Settings};
 use session::{Program, Session};
 
+use crate::scim::discovery::SCIM_PATH;
 use crate::store::Store;
 
 pub use output::{Form, Output};
 pub use stop::Signals;
-
-/// The path of the SCIM endpoint below the address of the server.
-const SCIM_PATH: &str = "/scim/v2";
 
 /// The command line.
 #[derive(Debug, clap::Parser)]

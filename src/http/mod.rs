@@ -25,12 +25,10 @@ use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use crate::clock::{Clock, Ids};
 use crate::keys::Keyring;
 use crate::provision::{Groups, Provision, Users};
+use crate::scim::discovery::SCIM_PATH;
 use crate::store::{Store, StoreError};
 
 pub use serve::{Stopped, serve};
-
-/// The path of the SCIM endpoint below the public address.
-pub const SCIM_PATH: &str = "/scim/v2";
 
 /// What an administrator can set about the front door.
 #[derive(Debug, Clone)]

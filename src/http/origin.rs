@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, header};
 
+use super::Settings;
 use super::request::Context;
-use super::{SCIM_PATH, Settings};
+use crate::scim::discovery::SCIM_PATH;
 
 /// The base address and the client's address, with the word of a trusted proxy believed.
 pub(super) fn of(settings: &Settings, request: &Request) -> Context {

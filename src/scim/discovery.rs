@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::schema::{ResourceType, Schema};
 use super::schemas::{GROUP, USER};
 
+/// The path of the protocol below the public address of the server.
+pub const SCIM_PATH: &str = "/scim/v2";
+
 /// The resources on a page when the client names no `count`.
 pub const PAGE_COUNT_DEFAULT: u64 = 100;
 

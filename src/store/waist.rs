@@ -88,6 +88,8 @@ impl Store {
             Self::open_sqlite(url, connections_max).await?
         } else {
             let options = PgConnectOptions::from_str(url)?.options([("synchronous_commit", "on")]);
+            // A pool would try until its time is up and say only that; this says what is wrong.
+            PgConnection::connect_with(&options).await?.close().await?;
             let pool = PgPoolOptions::new()
                 .max_connections(connections_max)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
