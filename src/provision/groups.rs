@@ -4,19 +4,20 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::members::{self, ANSWERED_MEMBERS_MAX, MemberChange};
-use super::resource::{Resource, picks_up, show};
+use super::resource::{Resource, holder, picks_up, record, show};
 use super::{Caller, Patched, Provision, Result, conflict_on, render, taken, transact};
 use crate::clock::Ids;
 use crate::directory::{ConnectionId, Group, GroupId, InstanceId, Timestamp};
+use crate::scim::fold::fold;
 use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
 use crate::scim::resource::{self, member, require_attributes, require_indexable};
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::GROUP;
 use crate::scim::{Document, ScimError};
-use crate::store::audit::{self, Author, Category};
+use crate::store::audit::Author;
 use crate::store::memberships::Member;
-use crate::store::query::Table;
+use crate::store::query::{Narrow, Table};
 use crate::store::{StoreError, Tx, groups, memberships};
 
 /// A group as a client sent it: its members are rows, not part of its document.
@@ -49,6 +50,7 @@ pub struct Groups;
 impl Resource for Groups {
     type Row = Group;
     type Sent = SentGroup;
+    const NOUN: &'static str = "group";
     const TABLE: Table = groups::TABLE;
     const RELATED: &'static str = "members";
 
@@ -66,6 +68,13 @@ impl Resource for Groups {
 
     fn owner(row: &Group) -> Option<ConnectionId> {
         row.connection
+    }
+
+    fn facets(row: &Group) -> Map<String, Value> {
+        let mut facets = row.document.clone();
+        facets.insert("deleted".to_owned(), row.deleted_at.is_some().into());
+        facets.insert("connection".to_owned(), row.connection.map(|id| id.to_string()).into());
+        facets
     }
 
     async fn render(
@@ -118,13 +127,15 @@ impl Resource for Groups {
         group.document = sent.document;
         derive(&mut group)?;
         if groups::insert(tx, caller.instance, &group).await? {
-            record(tx, caller.instance, author, None, &group, "group.created").await?;
+            record::<Groups>(tx, caller.instance, author, None, &group, "created").await?;
             if let Some(members) = sent.members {
                 MemberChange::replace_by(members).apply(tx, caller, author, &group).await?;
             }
             return Ok(group);
         }
-        let holder = groups::holder_of_name(tx, caller.instance, &group.display_name).await?;
+        let holder =
+            holder::<Self>(tx, caller, Narrow::DisplayName(fold(&group.display_name).into_owned()))
+                .await?;
         match holder {
             Some(holder) if holder.connection.is_none() => {
                 let sent = SentGroup { document: group.document, members: sent.members };
@@ -179,7 +190,7 @@ impl Resource for Groups {
             ..before.clone()
         };
         groups::update(tx, caller.instance, &after).await?;
-        record(tx, caller.instance, author, Some(&before), &after, "group.deleted").await
+        record::<Groups>(tx, caller.instance, author, Some(&before), &after, "deleted").await
     }
 }
 
@@ -215,7 +226,7 @@ async fn insert_local(
     if !groups::insert(tx, instance, group).await? {
         return Err(taken("displayName", &group.display_name, "group"));
     }
-    record(tx, instance, author, None, group, "group.created").await
+    record::<Groups>(tx, instance, author, None, group, "created").await
 }
 
 /// Keeps a new document and a new membership of a group; writes nothing if nothing is new.
@@ -245,8 +256,8 @@ async fn keep(
         .await
         .map_err(|error| conflict_on(error, "displayName", &after.display_name, "group"))?;
     if edited {
-        let action = if picked_up { "group.picked_up" } else { "group.changed" };
-        record(tx, caller.instance, author, Some(&before), &after, action).await?;
+        let action = if picked_up { "picked_up" } else { "changed" };
+        record::<Groups>(tx, caller.instance, author, Some(&before), &after, action).await?;
     }
     Ok(after)
 }
@@ -273,30 +284,4 @@ fn blank(id: GroupId, at: Timestamp) -> Group {
         modified_at: at,
         deleted_at: None,
     }
-}
-
-async fn record(
-    tx: &mut Tx,
-    instance: InstanceId,
-    author: &Author,
-    before: Option<&Group>,
-    after: &Group,
-    action: &str,
-) -> Result<()> {
-    let event = author.event(Category::UserSync, action, "group", after.id.0);
-    let (was, is) = (before.map(facets).unwrap_or_default(), facets(after));
-    let event = audit::Event {
-        before: before.map(|_| audit::differing(&was, &is)),
-        after: Some(audit::differing(&is, &was)),
-        ..event
-    };
-    Ok(audit::append(tx, instance, &[event]).await?)
-}
-
-/// A group as the audit trail compares it: its document and what the server made of it.
-fn facets(group: &Group) -> Map<String, Value> {
-    let mut facets = group.document.clone();
-    facets.insert("deleted".to_owned(), group.deleted_at.is_some().into());
-    facets.insert("connection".to_owned(), group.connection.map(|id| id.to_string()).into());
-    facets
 }

@@ -5,20 +5,20 @@
 
 use std::future::Future;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{Caller, Listed, Patched, Provision, Query, Result, list, not_found, transact};
 use crate::clock::Ids;
-use crate::directory::ConnectionId;
 use crate::directory::rules::{Claim, claim};
+use crate::directory::{ConnectionId, InstanceId};
 use crate::scim::message::Operation;
 use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
 use crate::scim::schema::ResourceType;
 use crate::scim::{Document, ErrorKind, ScimError};
-use crate::store::audit::Author;
-use crate::store::query::{self, Narrow, Purpose, Table};
+use crate::store::audit::{self, Author, Category};
+use crate::store::query::{self, Narrow, Purpose, Table, Viewer};
 use crate::store::{Record, StoreError, Tx};
 
 /// A kind of resource that clients provision: [`Users`](super::Users) or [`Groups`](super::Groups).
@@ -27,6 +27,8 @@ pub trait Resource: 'static {
     type Row: Record + Sync;
     /// What a client sends to create or replace one.
     type Sent: Clone + Send + Sync;
+    /// What the directory calls it, in the audit trail.
+    const NOUN: &'static str;
     /// Its table.
     const TABLE: Table;
     /// The attribute that is made of other rows: the groups of a user, the members of a group.
@@ -40,6 +42,12 @@ pub trait Resource: 'static {
     fn id(row: &Self::Row) -> Uuid;
     /// The connection that owns a row.
     fn owner(row: &Self::Row) -> Option<ConnectionId>;
+    /// A row as the audit trail compares it: its document and what the server made of it.
+    fn facets(row: &Self::Row) -> Map<String, Value>;
+    /// The rule behind the state of a row, where one fired.
+    fn rule(_row: &Self::Row) -> Option<&'static str> {
+        None
+    }
 
     /// What clients read of some rows; `related` says whether [`Self::RELATED`] is wanted.
     fn render(
@@ -181,6 +189,38 @@ pub(super) fn picks_up<R: Resource>(row: &R::Row, caller: &Caller) -> Result<boo
         // The caller cannot see such a row; code that forgets this must not write it either.
         Claim::Foreign => Err(not_found(R::kind().name, &R::id(row).to_string())),
     }
+}
+
+/// The row that holds a name, whoever owns it; locked, so that it can be picked up.
+pub(super) async fn holder<R: Resource>(
+    tx: &mut Tx,
+    caller: &Caller,
+    name: Narrow,
+) -> Result<Option<R::Row>> {
+    let viewer = Viewer::Administrator;
+    Ok(query::one(tx, &R::TABLE, caller.instance, viewer, &name, Purpose::Change).await?)
+}
+
+/// Appends what was done to a row to the audit trail: `done` is `created`, `changed`, `deleted` or
+/// `picked_up`, and only what differs is kept of before and after.
+pub(super) async fn record<R: Resource>(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    before: Option<&R::Row>,
+    after: &R::Row,
+    done: &str,
+) -> Result<()> {
+    let action = format!("{}.{done}", R::NOUN);
+    let event = author.event(Category::UserSync, &action, R::NOUN, R::id(after));
+    let (was, is) = (before.map(R::facets).unwrap_or_default(), R::facets(after));
+    let event = audit::Event {
+        before: before.map(|_| audit::differing(&was, &is)),
+        after: Some(audit::differing(&is, &was)),
+        rule: R::rule(after).map(str::to_owned),
+        ..event
+    };
+    Ok(audit::append(tx, instance, &[event]).await?)
 }
 
 /// The row in full, as the client asked for it.

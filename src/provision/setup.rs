@@ -167,7 +167,8 @@ impl Provision {
     ) -> Result<Vec<Account>> {
         let mut tx = self.store.read().await?;
         let page = Page { after, offset: 0, limit: limit.clamp(0, ADMIN_PAGE_MAX) };
-        Ok(accounts::page(&mut tx, instance, Viewer::Administrator, narrow, page).await?)
+        Ok(query::page(&mut tx, &accounts::TABLE, instance, Viewer::Administrator, narrow, page)
+            .await?)
     }
 
     /// One account by its id or its user name, and the groups it belongs to.
@@ -201,7 +202,8 @@ impl Provision {
     ) -> Result<Vec<Group>> {
         let mut tx = self.store.read().await?;
         let page = Page { after, offset: 0, limit: limit.clamp(0, ADMIN_PAGE_MAX) };
-        Ok(groups::page(&mut tx, instance, Viewer::Administrator, narrow, page).await?)
+        Ok(query::page(&mut tx, &groups::TABLE, instance, Viewer::Administrator, narrow, page)
+            .await?)
     }
 
     /// One group by its id or its name, and its members up to `members_max`.

@@ -3,21 +3,23 @@
 use scim_v2::schema_urns;
 use serde_json::{Map, Value};
 
-use super::resource::{Resource, picks_up, show};
+use super::resource::{Resource, holder, picks_up, record, show};
 use super::{Caller, Patched, Provision, Result, conflict_on, manager, render, taken, transact};
 use crate::clock::Ids;
 use crate::directory::rules::{Facts, effective_status};
 use crate::directory::{
-    Account, AccountId, ConnectionId, InstanceId, ManagerLink, MemberId, Status, Timestamp,
+    Account, AccountId, ConnectionId, InstanceId, ManagerLink, MemberId, Status, StatusReason,
+    Timestamp,
 };
+use crate::scim::fold::fold;
 use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
 use crate::scim::resource::{self, is_urn, require_attributes, require_indexable};
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::USER;
 use crate::scim::{Document, ScimError};
-use crate::store::audit::{self, Author, Category};
-use crate::store::query::Table;
+use crate::store::audit::Author;
+use crate::store::query::{Narrow, Table};
 use crate::store::{StoreError, Tx, accounts, memberships};
 use uuid::Uuid;
 
@@ -31,6 +33,7 @@ pub struct Users;
 impl Resource for Users {
     type Row = Account;
     type Sent = Document;
+    const NOUN: &'static str = "account";
     const TABLE: Table = accounts::TABLE;
     const RELATED: &'static str = "groups";
 
@@ -50,6 +53,18 @@ impl Resource for Users {
 
     fn owner(row: &Account) -> Option<ConnectionId> {
         row.connection
+    }
+
+    fn rule(row: &Account) -> Option<&'static str> {
+        row.reason.map(StatusReason::word)
+    }
+
+    fn facets(row: &Account) -> Map<String, Value> {
+        let mut facets = row.document.clone();
+        facets.insert("status".to_owned(), row.status.word().into());
+        facets.insert("connection".to_owned(), row.connection.map(|id| id.to_string()).into());
+        facets.insert("manager".to_owned(), row.manager.account.map(|id| id.to_string()).into());
+        facets
     }
 
     async fn render(
@@ -98,11 +113,13 @@ impl Resource for Users {
             account.manager.account = manager::resolve(tx, caller.instance, &account).await?;
             if accounts::insert(tx, caller.instance, &account).await? {
                 manager::settle(tx, caller.instance, author, None, &account).await?;
-                record(tx, caller.instance, author, None, &account, "account.created").await?;
+                record::<Users>(tx, caller.instance, author, None, &account, "created").await?;
                 return Ok(account);
             }
             // Somebody holds the name. Who locks that row sees whether it can be picked up.
-            let holder = accounts::holder_of_name(tx, caller.instance, &account.user_name).await?;
+            let holder =
+                holder::<Self>(tx, caller, Narrow::UserName(fold(&account.user_name).into_owned()))
+                    .await?;
             match holder {
                 None => {}
                 Some(holder) if holder.connection.is_none() => {
@@ -153,7 +170,7 @@ impl Resource for Users {
         manager::serialize(tx, caller.instance, Some(&before), &after).await?;
         accounts::update(tx, caller.instance, &before, &after).await?;
         manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
-        record(tx, caller.instance, author, Some(&before), &after, "account.deleted").await
+        record::<Users>(tx, caller.instance, author, Some(&before), &after, "deleted").await
     }
 }
 
@@ -184,7 +201,7 @@ async fn insert_local(
     if !accounts::insert(tx, instance, account).await? {
         return Err(taken("userName", &account.user_name, "account"));
     }
-    record(tx, instance, author, None, account, "account.created").await
+    record::<Users>(tx, instance, author, None, account, "created").await
 }
 
 /// Keeps a new document of an account; writes nothing if nothing is new.
@@ -213,8 +230,8 @@ async fn keep(
         .await
         .map_err(|error| conflict_on(error, "userName", &after.user_name, "account"))?;
     manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
-    let action = if picked_up { "account.picked_up" } else { "account.changed" };
-    record(tx, caller.instance, author, Some(&before), &after, action).await?;
+    let action = if picked_up { "picked_up" } else { "changed" };
+    record::<Users>(tx, caller.instance, author, Some(&before), &after, action).await?;
     Ok(after)
 }
 
@@ -290,32 +307,4 @@ fn blank(id: AccountId, at: Timestamp) -> Account {
         modified_at: at,
         deleted_at: None,
     }
-}
-
-async fn record(
-    tx: &mut Tx,
-    instance: InstanceId,
-    author: &Author,
-    before: Option<&Account>,
-    after: &Account,
-    action: &str,
-) -> Result<()> {
-    let event = author.event(Category::UserSync, action, "account", after.id.0);
-    let (was, is) = (before.map(facets).unwrap_or_default(), facets(after));
-    let event = audit::Event {
-        before: before.map(|_| audit::differing(&was, &is)),
-        after: Some(audit::differing(&is, &was)),
-        rule: after.reason.map(|reason| reason.word().to_owned()),
-        ..event
-    };
-    Ok(audit::append(tx, instance, &[event]).await?)
-}
-
-/// An account as the audit trail compares it: its document and what the server made of it.
-fn facets(account: &Account) -> Map<String, Value> {
-    let mut facets = account.document.clone();
-    facets.insert("status".to_owned(), account.status.word().into());
-    facets.insert("connection".to_owned(), account.connection.map(|id| id.to_string()).into());
-    facets.insert("manager".to_owned(), account.manager.account.map(|id| id.to_string()).into());
-    facets
 }

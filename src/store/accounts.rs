@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::query::{self, Narrow, Page, Purpose, Table, Viewer};
+use super::query::Table;
 use super::row::{Id, Record, Row};
 use super::sql::Bind;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
@@ -44,27 +44,6 @@ impl Record for Account {
             deleted_at: row.get("deleted_at")?,
         })
     }
-}
-
-/// The account that holds a user name, whoever owns it; locked.
-pub async fn holder_of_name(
-    tx: &mut Tx,
-    instance: InstanceId,
-    user_name: &str,
-) -> Result<Option<Account>, StoreError> {
-    let narrow = Narrow::UserName(fold(user_name).into_owned());
-    query::one(tx, &TABLE, instance, Viewer::Administrator, &narrow, Purpose::Change).await
-}
-
-/// A page of accounts in the order of creation.
-pub async fn page(
-    tx: &mut Tx,
-    instance: InstanceId,
-    viewer: Viewer,
-    narrow: &Narrow,
-    page: Page,
-) -> Result<Vec<Account>, StoreError> {
-    query::page(tx, &TABLE, instance, viewer, narrow, page).await
 }
 
 /// Keeps a new account, unless a live one holds its user name: then nothing is kept and the answer is

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::query::{self, Narrow, Page, Purpose, Table, Viewer};
+use super::query::Table;
 use super::row::{Record, Row};
 use super::sql::Bind;
 use super::{Sql, StoreError, Tx};
@@ -31,27 +31,6 @@ impl Record for Group {
             deleted_at: row.get("deleted_at")?,
         })
     }
-}
-
-/// The group that holds a name, whoever owns it; locked.
-pub async fn holder_of_name(
-    tx: &mut Tx,
-    instance: InstanceId,
-    display_name: &str,
-) -> Result<Option<Group>, StoreError> {
-    let narrow = Narrow::DisplayName(fold(display_name).into_owned());
-    query::one(tx, &TABLE, instance, Viewer::Administrator, &narrow, Purpose::Change).await
-}
-
-/// A page of groups in the order of creation.
-pub async fn page(
-    tx: &mut Tx,
-    instance: InstanceId,
-    viewer: Viewer,
-    narrow: &Narrow,
-    page: Page,
-) -> Result<Vec<Group>, StoreError> {
-    query::page(tx, &TABLE, instance, viewer, narrow, page).await
 }
 
 /// Keeps a new group, unless a live one holds its name: then nothing is kept and the answer is

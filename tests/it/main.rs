@@ -7,13 +7,21 @@
 
 mod support;
 
+mod bad_input;
+mod bad_requests;
 mod cli;
+mod contract;
 mod cost;
 mod durability;
+mod filters;
+mod fuzz;
 mod judges;
 mod keys;
 mod layers;
+mod managers;
 mod narrowing;
+mod ownership;
 mod store;
+mod trail;
 mod users;
 mod vectors;

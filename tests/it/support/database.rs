@@ -50,6 +50,28 @@ impl Database {
         Store::open(&self.url, 8).await.unwrap()
     }
 
+    /// All that the database holds, as text: what is looked for there must not be found.
+    pub(crate) async fn raw_text(&self) -> String {
+        if !self.is_postgres() {
+            let files = std::fs::read_dir(self.folder.path()).unwrap();
+            let bytes = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+            return bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect();
+        }
+        let mut connection = PgConnection::connect(&self.url).await.unwrap();
+        let tables = "SELECT CAST(tablename AS TEXT) FROM pg_tables \
+                      WHERE schemaname = current_schema()";
+        let tables: Vec<String> =
+            sqlx::query_scalar(tables).fetch_all(&mut connection).await.unwrap();
+        let mut all = String::new();
+        for table in tables {
+            let rows = sqlx::AssertSqlSafe(format!("SELECT CAST(t AS TEXT) FROM {table} t"));
+            let rows: Vec<String> =
+                sqlx::query_scalar(rows).fetch_all(&mut connection).await.unwrap();
+            all.push_str(&rows.join("\n"));
+        }
+        all
+    }
+
     pub(crate) fn is_postgres(&self) -> bool {
         self.url.starts_with("postgres")
     }

@@ -3,10 +3,14 @@
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod instance;
+pub(crate) mod people;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod scene;
 pub(crate) mod statements;
 
 pub(crate) use client::{Answer, Client, assert_refused};
 pub(crate) use database::{Database, both};
 pub(crate) use instance::{TestInstance, TestServer};
+pub(crate) use people::{CORE, ENTERPRISE, GROUP, PATCH_OP, assert_gone, person, team};
+pub(crate) use scene::{Scene, assert_sane, raw, request};
