@@ -48,6 +48,14 @@ id! {
     AuditId
 }
 
+/// The id that a text spells, if it spells it as the server does: ids are compared letter by letter,
+/// so another case or form of the same number names nothing (RFC 7643 §3.1: `id` is case-exact).
+#[must_use]
+pub fn exact(text: &str) -> Option<Uuid> {
+    let id = text.parse::<Uuid>().ok()?;
+    (id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text).then_some(id)
+}
+
 impl From<AccountId> for MemberId {
     fn from(id: AccountId) -> Self {
         Self(id.0)

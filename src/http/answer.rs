@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::keys::KeyError;
 use crate::provision::{self, Listed, Patched};
-use crate::scim::{ErrorKind, ScimError, message};
+use crate::scim::{Document, ErrorKind, ScimError, message};
 use crate::store::StoreError;
 
 /// The media type of every answer (RFC 7644 §8.1).
@@ -43,14 +43,18 @@ pub(super) fn json(status: StatusCode, body: &Value) -> Response {
     response
 }
 
-/// A resource; a created one with its address in `Location` (RFC 7644 §3.3).
-pub(super) fn resource(status: StatusCode, document: crate::scim::Document) -> Response {
-    let location = document
-        .get("meta")
-        .and_then(|meta| meta.get("location")?.as_str())
-        .and_then(|location| HeaderValue::from_str(location).ok());
-    let mut response = json(status, &Value::Object(document));
-    if let (StatusCode::CREATED, Some(location)) = (status, location) {
+/// A resource.
+pub(super) fn resource(document: Document) -> Response {
+    json(StatusCode::OK, &Value::Object(document))
+}
+
+/// A created resource, with its address (RFC 7644 §3.3). The address is made of the id, which is
+/// always there, because the client may not want `meta`.
+pub(super) fn created(document: Document, endpoint: &str) -> Response {
+    let id = document.get("id").and_then(Value::as_str).unwrap_or_default();
+    let location = HeaderValue::from_str(&format!("{endpoint}/{id}"));
+    let mut response = json(StatusCode::CREATED, &Value::Object(document));
+    if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
@@ -65,7 +69,7 @@ pub(super) fn page(page: Listed, start_index: u64) -> Response {
 /// What a PATCH made of a resource.
 pub(super) fn patched(patched: Patched) -> Response {
     match patched {
-        Patched::Resource(document) => resource(StatusCode::OK, document),
+        Patched::Resource(document) => resource(document),
         Patched::TooLargeToShow => nothing(),
     }
 }

@@ -2,7 +2,6 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::routing::get;
 
 use super::App;
@@ -38,7 +37,7 @@ async fn read<R: Resource>(
 ) -> Answer {
     let projection = parameters.projection(R::kind());
     let found = app.provision.read::<R>(&caller, &id, &projection).await?;
-    Ok(answer::resource(StatusCode::OK, found))
+    Ok(answer::resource(found))
 }
 
 async fn create<R: Resource>(
@@ -49,7 +48,8 @@ async fn create<R: Resource>(
 ) -> Answer {
     let projection = parameters.projection(R::kind());
     let created = app.provision.create::<R>(&caller, R::read_sent(body)?, &projection).await?;
-    Ok(answer::resource(StatusCode::CREATED, created))
+    let endpoint = format!("{}{}", caller.base, R::kind().endpoint);
+    Ok(answer::created(created, &endpoint))
 }
 
 async fn replace<R: Resource>(
@@ -61,7 +61,7 @@ async fn replace<R: Resource>(
 ) -> Answer {
     let (sent, projection) = (R::read_sent(body)?, parameters.projection(R::kind()));
     let replaced = app.provision.replace::<R>(&caller, &id, sent, &projection).await?;
-    Ok(answer::resource(StatusCode::OK, replaced))
+    Ok(answer::resource(replaced))
 }
 
 async fn patch<R: Resource>(

@@ -7,6 +7,7 @@ use scim_v2::filter::CompareOp;
 
 use super::resource::Resource;
 use super::{Caller, Listed, Query, Result};
+use crate::directory::ids;
 use crate::scim::filter::{self, Condition, Operand};
 use crate::scim::fold::fold;
 use crate::scim::schema::{ResourceType, Target};
@@ -137,10 +138,8 @@ fn indexed(target: &Target<'_>, operand: &Operand) -> (Narrow, bool) {
         // A client can take `active` away without changing whether the person may enter.
         ("active", None, Operand::Boolean(flag)) => (Narrow::Active(*flag), false),
         (name, sub, Operand::Text { raw, key }) => {
-            let by_id = |narrow: fn(Uuid) -> Narrow| match raw.parse::<Uuid>() {
-                // Ids are compared as texts: only the canonical spelling is the id.
-                Ok(id) if id.to_string() == *raw => narrow(id),
-                _ => Narrow::Any(Vec::new()),
+            let by_id = |narrow: fn(Uuid) -> Narrow| {
+                ids::exact(raw).map_or_else(|| Narrow::Any(Vec::new()), narrow)
             };
             match (name, sub) {
                 ("id", None) => (by_id(Narrow::Id), true),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Caller, Result, render};
 use crate::directory::connection::UnknownMembers;
-use crate::directory::{Group, GroupId, MemberId, MemberKind};
+use crate::directory::{Group, GroupId, MemberId, MemberKind, ids};
 use crate::scim::filter::{Condition, Operand};
 use crate::scim::message::{Verb, placed};
 use crate::scim::patch::{Change, Spot};
@@ -86,7 +86,8 @@ impl MemberChange {
         match spot {
             Spot::Attribute(target) if target.sub.is_none() => {
                 let no_value = value.is_null();
-                let ids = ids(target.attribute, value).map_err(|error| placed(error, operation))?;
+                let ids =
+                    ids_sent(target.attribute, value).map_err(|error| placed(error, operation))?;
                 match verb {
                     Verb::Add => self.join(ids),
                     Verb::Replace => {
@@ -173,7 +174,7 @@ impl MemberChange {
 }
 
 /// The ids in a value of `members`, in whatever form the client sent it.
-fn ids(members: &Attribute, value: Value) -> std::result::Result<Vec<String>, ScimError> {
+fn ids_sent(members: &Attribute, value: Value) -> std::result::Result<Vec<String>, ScimError> {
     Ok(coerce(members, &members.name, value)?.as_ref().map(listed).unwrap_or_default())
 }
 
@@ -214,14 +215,14 @@ async fn ids_matching(
 
 /// Ids that can be ids, and texts that cannot.
 fn parse(texts: &BTreeSet<String>) -> (Vec<MemberId>, Vec<String>) {
-    let (mut ids, mut strange) = (Vec::with_capacity(texts.len()), Vec::new());
+    let (mut found, mut strange) = (Vec::with_capacity(texts.len()), Vec::new());
     for text in texts {
-        match text.parse() {
-            Ok(id) => ids.push(MemberId(id)),
-            Err(_) => strange.push(text.clone()),
+        match ids::exact(text) {
+            Some(id) => found.push(MemberId(id)),
+            None => strange.push(text.clone()),
         }
     }
-    (ids, strange)
+    (found, strange)
 }
 
 async fn note_unknown(

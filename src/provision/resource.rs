@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Caller, Listed, Patched, Provision, Query, Result, list, not_found, transact};
 use crate::clock::Ids;
 use crate::directory::rules::{Claim, claim};
-use crate::directory::{ConnectionId, InstanceId};
+use crate::directory::{ConnectionId, InstanceId, ids};
 use crate::scim::message::Operation;
 use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
@@ -242,7 +242,7 @@ async fn find<R: Resource>(
     purpose: Purpose,
 ) -> Result<R::Row> {
     let unknown = || not_found(R::kind().name, id);
-    let narrow = Narrow::Id(id.parse().map_err(|_| unknown())?);
+    let narrow = Narrow::Id(ids::exact(id).ok_or_else(unknown)?);
     let (instance, viewer) = (caller.instance, caller.viewer());
     let found = query::one(tx, &R::TABLE, instance, viewer, &narrow, purpose).await?;
     found.ok_or_else(unknown)

@@ -333,6 +333,23 @@ both! {
         assert_eq!(client.patch(&format!("/Users/{ann}"), title("X")).await.status, 200);
     }
 
+    async fn a_disabled_person_shows_as_disabled_even_without_the_word(database) {
+        let client = TestInstance::on(&database).await.okta().await;
+        let filter = "userName eq \"off\" and active eq false";
+        let path = format!("/Users/{}", client.person("off", json!({ "active": false })).await);
+        let put = client.put(&path, person("off", json!({}))).await;
+        assert_eq!((put.at("/active"), client.count("/Users", filter).await), (json!(false), 1));
+        for operation in [
+            json!({ "op": "replace", "path": "active", "value": null }),
+            json!({ "op": "replace", "path": "active", "value": "" }),
+            json!({ "op": "remove", "path": "active" }),
+        ] {
+            assert_eq!(client.patch(&path, json!([operation])).await.status, 200, "{operation}");
+            assert_eq!(client.get(&path).await.at("/active"), false, "{operation}");
+            assert_eq!(client.count("/Users", filter).await, 1, "{operation}");
+        }
+    }
+
     async fn a_disabled_person_can_be_read_found_and_enabled(database) {
         let client = TestInstance::on(&database).await.client(ConnectionKind::Scim).await;
         let id = client.person("off@example.com", json!({ "active": false })).await;
