@@ -32,14 +32,13 @@ pub struct SentGroup {
 impl SentGroup {
     /// Reads the body of a POST or PUT.
     pub fn read(body: Value) -> std::result::Result<Self, ScimError> {
-        let mentioned = body
-            .as_object()
-            .and_then(|body| member(body, "members"))
-            .is_some_and(|members| !members.is_null());
+        let members = body.as_object().and_then(|body| member(body, "members"));
+        let members =
+            members.filter(|members| !members.is_null()).map(members::listed).transpose()?;
         let mut document = resource::read(&GROUP, body)?;
         require_attributes(&GROUP, &document)?;
-        let members = document.shift_remove("members").unwrap_or_default();
-        Ok(Self { document, members: mentioned.then(|| members::listed(&members)) })
+        document.shift_remove("members");
+        Ok(Self { document, members })
     }
 }
 

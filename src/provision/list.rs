@@ -94,7 +94,7 @@ async fn scan<R: Resource>(
 fn too_many(kind: &ResourceType) -> ScimError {
     let indexed = match kind.name {
         "Group" => "id, externalId, displayName and members",
-        _ => "id, externalId, userName, displayName, emails.value and groups",
+        _ => "id, externalId, userName, displayName, active, emails.value and groups",
     };
     ScimError::new(
         ErrorKind::TooMany,
@@ -135,8 +135,7 @@ fn indexed(target: &Target<'_>, operand: &Operand) -> (Narrow, bool) {
     }
     let sub = target.sub.map(|sub| sub.name.as_str());
     match (target.attribute.name.as_str(), sub, operand) {
-        // A client can take `active` away without changing whether the person may enter.
-        ("active", None, Operand::Boolean(flag)) => (Narrow::Active(*flag), false),
+        ("active", None, Operand::Boolean(flag)) => (Narrow::Active(*flag), true),
         (name, sub, Operand::Text { raw, key }) => {
             let by_id = |narrow: fn(Uuid) -> Narrow| {
                 ids::exact(raw).map_or_else(|| Narrow::Any(Vec::new()), narrow)

@@ -15,8 +15,7 @@ use crate::directory::{Group, GroupId, MemberId, MemberKind, ids};
 use crate::scim::filter::{Condition, Operand};
 use crate::scim::message::{Verb, placed};
 use crate::scim::patch::{Change, Spot};
-use crate::scim::resource::coerce;
-use crate::scim::schema::Attribute;
+use crate::scim::resource::member;
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
 use crate::store::{Tx, memberships};
@@ -86,8 +85,7 @@ impl MemberChange {
         match spot {
             Spot::Attribute(target) if target.sub.is_none() => {
                 let no_value = value.is_null();
-                let ids =
-                    ids_sent(target.attribute, value).map_err(|error| placed(error, operation))?;
+                let ids = listed(&value).map_err(|error| placed(error, operation))?;
                 match verb {
                     Verb::Add => self.join(ids),
                     Verb::Replace => {
@@ -173,15 +171,33 @@ impl MemberChange {
     }
 }
 
-/// The ids in a value of `members`, in whatever form the client sent it.
-fn ids_sent(members: &Attribute, value: Value) -> std::result::Result<Vec<String>, ScimError> {
-    Ok(coerce(members, &members.name, value)?.as_ref().map(listed).unwrap_or_default())
-}
-
-/// The ids in a list of members; an element without a `value` names nobody and is passed over.
-pub(super) fn listed(members: &Value) -> Vec<String> {
-    let id = |member: &Value| member.get("value")?.as_str().map(str::to_owned);
-    members.as_array().into_iter().flatten().filter_map(id).collect()
+/// The ids in a value of `members`: objects with a `value`, or bare texts, one or many.
+///
+/// An element that names nobody is refused: passed over, it would make a replacement empty a group.
+pub(super) fn listed(members: &Value) -> std::result::Result<Vec<String>, ScimError> {
+    let nobody = || {
+        ScimError::invalid_value(
+            "members",
+            "must be an array of objects with the id of a member in \"value\"",
+        )
+    };
+    let id = |element: &Value| match element {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        Value::Object(parts) => match member(parts, "value")? {
+            Value::String(id) => Some(id.clone()),
+            Value::Number(id) => Some(id.to_string()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let elements = match members {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(elements) => elements.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let ids = elements.iter().map(|element| id(element).filter(|id| !id.is_empty()));
+    ids.map(|id| id.ok_or_else(nobody)).collect()
 }
 
 /// The ids that a filter of equalities names: `members[value eq "…"]`, also several with `or`.

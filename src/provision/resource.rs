@@ -217,7 +217,10 @@ pub(super) async fn record<R: Resource>(
     let event = audit::Event {
         before: before.map(|_| audit::differing(&was, &is)),
         after: Some(audit::differing(&is, &was)),
-        rule: R::rule(after).map(str::to_owned),
+        // A rule has fired only if it was not the reason before.
+        rule: R::rule(after)
+            .filter(|rule| before.and_then(R::rule) != Some(rule))
+            .map(str::to_owned),
         ..event
     };
     Ok(audit::append(tx, instance, &[event]).await?)

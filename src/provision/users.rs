@@ -155,6 +155,10 @@ impl Resource for Users {
         for change in changes {
             patch::apply(&mut document, change)?;
         }
+        // Whether the person may enter is always said: who takes `active` away changes nothing.
+        if let (None, Some(active)) = (document.get("active"), before.document.get("active")) {
+            document.insert("active".to_owned(), active.clone());
+        }
         require_attributes(&USER, &document)?;
         keep(tx, caller, author, before, document).await
     }
@@ -264,10 +268,7 @@ fn derive(account: &mut Account) -> Result<()> {
     account.display_name = text(account.document.get("displayName"));
     account.employee_number = employee_number;
     account.manager = ManagerLink { sent, account: None };
-    // A client that takes `active` away says nothing about whether the person may enter.
-    if let Some(Value::Bool(active)) = account.document.get("active") {
-        account.active = *active;
-    }
+    account.active = account.document.get("active") != Some(&Value::Bool(false));
     (account.status, account.reason) = effective_status(facts(account));
     for (path, text) in [
         ("userName", Some(&account.user_name)),
