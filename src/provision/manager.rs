@@ -13,22 +13,35 @@ use crate::store::accounts::{self, Reference};
 use crate::store::audit::{self, Author, Category};
 use crate::store::{StoreError, Tx};
 
-/// Waits for concurrent writers of the same people: whoever carries an identifier and whoever refers
-/// to it must see each other. To be called before anything is resolved.
-pub(super) async fn serialize(
+/// Links the account to the manager whom its reference names, before it is kept.
+///
+/// Whoever carries an identifier and whoever refers to it must see each other: concurrent writers of
+/// the same identifiers wait for each other first. An account that neither refers to somebody else nor
+/// is called by another name than before costs nothing.
+pub(super) async fn attach(
     tx: &mut Tx,
     instance: InstanceId,
     before: Option<&Account>,
-    after: &Account,
+    after: &mut Account,
 ) -> Result<()> {
+    let same = before.filter(|before| {
+        before.manager.sent == after.manager.sent && before.connection == after.connection
+    });
     let mut keys = changed_identifiers(before, after);
-    keys.extend(after.manager.sent.as_deref().map(|sent| fold(sent).into_owned()));
+    if same.is_none() {
+        keys.extend(after.manager.sent.as_deref().map(|sent| fold(sent).into_owned()));
+    }
     let keys: Vec<String> = keys.into_iter().map(|key| format!("{instance} {key}")).collect();
-    Ok(tx.serialize_on(&keys).await?)
+    tx.serialize_on(&keys).await?;
+    after.manager.account = match same {
+        Some(before) => before.manager.account,
+        None => resolve(tx, instance, after).await?,
+    };
+    Ok(())
 }
 
-/// Whom the account's own reference names now.
-pub(super) async fn resolve(
+/// Whom the account's own reference names now; nobody who is below the account already.
+async fn resolve(
     tx: &mut Tx,
     instance: InstanceId,
     account: &Account,
@@ -37,9 +50,7 @@ pub(super) async fn resolve(
     else {
         return Ok(None);
     };
-    let Some(manager) = find(tx, instance, connection, sent).await? else {
-        return Ok(None);
-    };
+    let Some(manager) = find(tx, instance, connection, sent).await? else { return Ok(None) };
     let above = accounts::chain_above(tx, instance, manager).await?;
     Ok((!above.contains(&account.id)).then_some(manager))
 }

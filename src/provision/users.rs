@@ -109,8 +109,7 @@ impl Resource for Users {
         account.document.entry("active").or_insert(Value::Bool(true));
         derive(&mut account)?;
         for _ in 0..CREATE_ATTEMPTS {
-            manager::serialize(tx, caller.instance, None, &account).await?;
-            account.manager.account = manager::resolve(tx, caller.instance, &account).await?;
+            manager::attach(tx, caller.instance, None, &mut account).await?;
             if accounts::insert(tx, caller.instance, &account).await? {
                 manager::settle(tx, caller.instance, author, None, &account).await?;
                 record::<Users>(tx, caller.instance, author, None, &account, "created").await?;
@@ -171,7 +170,7 @@ impl Resource for Users {
             ..before.clone()
         };
         (after.status, after.reason) = effective_status(facts(&after));
-        manager::serialize(tx, caller.instance, Some(&before), &after).await?;
+        manager::attach(tx, caller.instance, Some(&before), &mut after).await?;
         accounts::update(tx, caller.instance, &before, &after).await?;
         manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
         record::<Users>(tx, caller.instance, author, Some(&before), &after, "deleted").await
@@ -228,8 +227,7 @@ async fn keep(
         ..before.clone()
     };
     derive(&mut after)?;
-    manager::serialize(tx, caller.instance, Some(&before), &after).await?;
-    after.manager.account = manager::resolve(tx, caller.instance, &after).await?;
+    manager::attach(tx, caller.instance, Some(&before), &mut after).await?;
     accounts::update(tx, caller.instance, &before, &after)
         .await
         .map_err(|error| conflict_on(error, "userName", &after.user_name, "account"))?;

@@ -11,7 +11,9 @@ use scim_v2::filter::{AttrPath, CompareOp, PatchPath};
 
 use super::filter::{Condition, Operand, compile_element};
 use super::message::{Operation, Verb, placed};
-use super::resource::{coerce, coerce_single, is_primary, is_urn, without_nulls};
+use super::resource::{
+    coerce, coerce_single, is_primary, is_urn, require_countable, without_nulls,
+};
 use super::schema::{Attribute, Mutability, Place, ResourceType, Schema, Target};
 use super::{Document, ErrorKind, ScimError, grammar};
 
@@ -325,13 +327,14 @@ fn edit_array(
         Some(one) => vec![one],
         None => Vec::new(),
     };
-    let before = items.clone();
+    let preferred: Vec<Value> = items.iter().filter(|item| is_primary(item)).cloned().collect();
     match (sub, condition) {
         (None, None) => edit_all(&mut items, attribute, verb, value)?,
         (None, Some(condition)) => edit_matching(&mut items, attribute, condition, verb, value)?,
         (Some(sub), condition) => edit_parts(&mut items, attribute, sub, condition, verb, value)?,
     }
-    keep_one_primary(&mut items, &before, attribute)?;
+    keep_one_primary(&mut items, &preferred, attribute)?;
+    require_countable(attribute, items.len())?;
     if !items.is_empty() {
         holder.insert(attribute.name.clone(), items.into());
     }
@@ -491,13 +494,13 @@ fn is_hollow(item: &Value) -> bool {
 /// RFC 7644 §3.5.2: a new `primary` takes the mark from the element that had it.
 fn keep_one_primary(
     items: &mut [Value],
-    before: &[Value],
+    preferred: &[Value],
     attribute: &Attribute,
 ) -> Result<(), ScimError> {
     if items.iter().filter(|item| is_primary(item)).count() <= 1 {
         return Ok(());
     }
-    let fresh = |item: &Value| is_primary(item) && !before.contains(item);
+    let fresh = |item: &Value| is_primary(item) && !preferred.contains(item);
     if items.iter().filter(|item| fresh(item)).count() != 1 {
         return Err(ScimError::invalid_value(
             &attribute.name,

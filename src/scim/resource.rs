@@ -21,6 +21,9 @@ pub const INDEXED_TEXT_CHARS_MAX: usize = 512;
 /// The bytes that its folded form may have; only a few scripts grow when they are folded.
 pub const INDEXED_KEY_BYTES_MAX: usize = 2048;
 
+/// The elements of a multi-valued attribute at most, members of groups aside: those are rows.
+pub const ELEMENTS_MAX: usize = 1000;
+
 /// Reads the body of a POST or PUT: a document without what the server alone writes (`schemas`,
 /// `id`, `meta`, `groups` and all other readOnly attributes) and without unknown core attributes.
 ///
@@ -109,6 +112,7 @@ pub fn coerce(attribute: &Attribute, path: &str, value: Value) -> Result<Option<
         Value::Array(items) => items,
         one => vec![one],
     };
+    require_countable(attribute, items.len())?;
     let mut kept = Vec::with_capacity(items.len());
     for item in items {
         kept.extend(coerce_single(attribute, path, item)?);
@@ -168,6 +172,18 @@ pub fn coerce_single(
 pub fn require_storable(path: &str, text: &str) -> Result<(), ScimError> {
     if text.contains('\0') {
         return Err(ScimError::invalid_value(path, "must not contain the character U+0000"));
+    }
+    Ok(())
+}
+
+/// Refuses a multi-valued attribute with more elements than a person can have; members of groups are
+/// not counted.
+pub fn require_countable(attribute: &Attribute, count: usize) -> Result<(), ScimError> {
+    if count > ELEMENTS_MAX && attribute.name != "members" {
+        return Err(ScimError::invalid_value(
+            &attribute.name,
+            &format!("must have at most {ELEMENTS_MAX} elements"),
+        ));
     }
     Ok(())
 }

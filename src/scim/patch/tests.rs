@@ -245,6 +245,25 @@ fn refusals_name_the_operation_and_the_attribute() {
     }
 }
 
+#[test]
+fn a_person_has_a_bounded_number_of_values() {
+    let email = |n: usize| json!({ "value": format!("{n}@example.com") });
+    let add = |n: usize| json!({ "op": "add", "path": "emails", "value": [email(n)] });
+    let many: Vec<Value> = (0..1001).map(email).collect();
+    let one_by_one: Vec<Value> = (0..1001).map(add).collect();
+    let elsewhere = json!({ "op": "add", "path": "emails[type eq \"x\"].value", "value": "x" });
+    let full = json!({ "emails": &many[..1000] });
+    for (before, operations) in [
+        (json!({}), json!([{ "op": "add", "path": "emails", "value": many }])),
+        (json!({}), json!(one_by_one)),
+        (full.clone(), json!([elsewhere])),
+    ] {
+        let refused = patched(&before, &operations).unwrap_err();
+        assert!(refused.detail.ends_with("emails must have at most 1000 elements"), "{refused}");
+    }
+    assert_eq!(patched(&full, &json!([{ "op": "remove", "path": "emails" }])), Ok(json!({})));
+}
+
 fn operation() -> impl Strategy<Value = Value> {
     let path = prop_oneof![
         Just("title"),
