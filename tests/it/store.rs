@@ -74,6 +74,26 @@ both! {
         assert_eq!(scimd::store::signing::list(&mut tx).await.unwrap().len(), 1);
     }
 
+    /// As when a request is cut off by its time limit in the middle of its work.
+    async fn a_transaction_that_is_dropped_leaves_nothing_and_hinders_nobody(database) {
+        let store = database.open().await;
+        let tenant = |name: &str| scimd::store::tenants::Tenant {
+            id: scimd::directory::TenantId(scimd::clock::Ids.fresh()),
+            name: name.to_owned(),
+            created_at: scimd::directory::Timestamp(0),
+        };
+        for _ in 0..3 {
+            let mut tx = store.begin().await.unwrap();
+            scimd::store::tenants::insert(&mut tx, &tenant("Example"), "example").await.unwrap();
+            drop(tx);
+        }
+        let mut tx = store.begin().await.unwrap();
+        scimd::store::tenants::insert(&mut tx, &tenant("Example"), "example").await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = store.read().await.unwrap();
+        assert_eq!(scimd::store::tenants::list(&mut tx).await.unwrap().len(), 1);
+    }
+
     async fn every_statement_can_be_prepared(database) {
         database.open().await.close().await;
         let mut checked = 0;
