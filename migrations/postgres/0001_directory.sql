@@ -82,9 +82,10 @@ CREATE TABLE accounts (
 -- A deleted account keeps its row, so that it can be restored, and leaves its name to others.
 CREATE UNIQUE INDEX accounts_by_user_name ON accounts (instance_id, user_name_key)
     WHERE deleted_at IS NULL;
-CREATE INDEX accounts_by_external_id ON accounts (instance_id, external_id)
+-- Look-ups are answered in the order of ids: an index that ends with the id serves both.
+CREATE INDEX accounts_by_external_id ON accounts (instance_id, external_id, id)
     WHERE external_id IS NOT NULL;
-CREATE INDEX accounts_by_display_name ON accounts (instance_id, display_name_key)
+CREATE INDEX accounts_by_display_name ON accounts (instance_id, display_name_key, id)
     WHERE display_name_key IS NOT NULL;
 CREATE INDEX accounts_by_employee_number ON accounts (instance_id, employee_number)
     WHERE employee_number IS NOT NULL;
@@ -121,7 +122,7 @@ CREATE TABLE groups (
 
 CREATE UNIQUE INDEX groups_by_display_name ON groups (instance_id, display_name_key)
     WHERE deleted_at IS NULL;
-CREATE INDEX groups_by_external_id ON groups (instance_id, external_id)
+CREATE INDEX groups_by_external_id ON groups (instance_id, external_id, id)
     WHERE external_id IS NOT NULL;
 
 CREATE TABLE memberships (

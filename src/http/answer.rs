@@ -99,7 +99,7 @@ pub(super) fn panicked(_cause: Box<dyn Any + Send + 'static>) -> Response {
 
 /// The one description of a server's fault; the request id is added to it on the way out.
 pub(super) fn internal() -> ScimError {
-    ScimError::new(ErrorKind::Internal, "the server failed; nothing was changed")
+    ScimError::new(ErrorKind::Internal, "the server failed; nothing was acknowledged")
 }
 
 impl From<ScimError> for Failure {
@@ -134,7 +134,7 @@ impl From<StoreError> for Failure {
                 tracing::error!(error = chain(&error), "the database is away");
                 unavailable(
                     UNAVAILABLE_RETRY_AFTER_S,
-                    "the database cannot be reached or is full; nothing was kept: send it again later",
+                    "the database cannot be reached or is full; nothing was acknowledged: send it again later",
                 )
             }
             StoreError::Corrupt { .. } | StoreError::Migration(_) | StoreError::Database(_) => {

@@ -46,14 +46,15 @@ fn is_host(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-/// The last address in `X-Forwarded-For` that is not a trusted proxy's own.
+/// The last address in `X-Forwarded-For` that is not a trusted proxy's own. Some proxies write the port
+/// too; behind an entry that is no address, nothing can be believed.
 fn client(settings: &Settings, headers: &HeaderMap) -> Option<IpAddr> {
     let chain = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let hops: Vec<IpAddr> = chain
-        .flat_map(|value| value.split(','))
-        .filter_map(|hop| hop.trim().parse().ok())
-        .collect();
-    hops.into_iter().rev().find(|hop| !is_trusted(settings, *hop))
+    let hops: Vec<&str> = chain.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let address = |hop: &&str| {
+        hop.parse::<IpAddr>().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|peer| peer.ip()))
+    };
+    hops.iter().rev().map_while(address).find(|hop| !is_trusted(settings, *hop))
 }
 
 #[cfg(test)]
@@ -90,6 +91,10 @@ mod tests {
             (base.as_str(), from.as_str()),
             ("https://people.example.com/scim/v2", "203.0.113.7")
         );
+        let ported = [("x-forwarded-for", "6.6.6.6, 203.0.113.7:4711")];
+        assert_eq!(origin(&proxy, "10.2.2.2", &ported).1, "203.0.113.7");
+        let junk = [("x-forwarded-for", "6.6.6.6, unknown")];
+        assert_eq!(origin(&proxy, "10.2.2.2", &junk).1, "10.2.2.2");
         let (base, from) = origin(&proxy, "192.0.2.1", &forwarded);
         assert_eq!((base.as_str(), from.as_str()), ("http://inside:8080/scim/v2", "192.0.2.1"));
     }

@@ -207,7 +207,9 @@ impl Keyring {
 
     /// Keeps the uses since the last time: one write for each key, not for each request.
     pub async fn keep_uses(&self, store: &Store) -> Result<(), StoreError> {
-        let uses = std::mem::take(&mut *self.uses());
+        let mut uses: Vec<_> = std::mem::take(&mut *self.uses()).into_iter().collect();
+        // In one order for all replicas, so that they wait for each other and not in a circle.
+        uses.sort_unstable_by_key(|(key, _)| *key);
         if uses.is_empty() {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use crate::directory::{ConnectionId, Group, GroupId, InstanceId, Timestamp};
 use crate::scim::fold::fold;
 use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
-use crate::scim::resource::{self, member, require_attributes, require_indexable};
+use crate::scim::resource::{self, member, require_attributes, require_fitting, require_indexable};
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::GROUP;
 use crate::scim::{Document, ScimError};
@@ -84,7 +84,7 @@ impl Resource for Groups {
     ) -> std::result::Result<Vec<Document>, StoreError> {
         let ids: Vec<GroupId> = rows.iter().map(|group| group.id).collect();
         let members = if related {
-            memberships::of_groups(tx, caller.instance, &ids, i64::MAX).await?
+            memberships::of_groups(tx, caller.instance, caller.viewer(), &ids, i64::MAX).await?
         } else {
             Vec::new()
         };
@@ -106,7 +106,8 @@ impl Resource for Groups {
             return show::<Self>(tx, caller, row, projection).await.map(Patched::Resource);
         }
         let limit = ANSWERED_MEMBERS_MAX + 1;
-        let members = memberships::of_groups(tx, caller.instance, &[row.id], limit).await?;
+        let members =
+            memberships::of_groups(tx, caller.instance, caller.viewer(), &[row.id], limit).await?;
         if i64::try_from(members.len()).unwrap_or(i64::MAX) > ANSWERED_MEMBERS_MAX {
             return Ok(Patched::TooLargeToShow);
         }
@@ -263,6 +264,7 @@ async fn keep(
 
 /// Reads out of the document what the directory keeps in columns of its own.
 fn derive(group: &mut Group) -> Result<()> {
+    require_fitting(&group.document)?;
     let text = |name: &str| group.document.get(name).and_then(Value::as_str).map(str::to_owned);
     group.display_name = text("displayName").unwrap_or_default();
     group.external_id = text("externalId");

@@ -58,6 +58,8 @@ async fn read<R: Resource>(
     Ok((total.unsigned_abs(), R::render(tx, caller, &rows, related).await?))
 }
 
+/// Looks at the rows one by one. What is made of other rows is read for matching only if the filter
+/// regards it, and otherwise for the page alone.
 async fn scan<R: Resource>(
     tx: &mut Tx,
     caller: &Caller,
@@ -65,30 +67,31 @@ async fn scan<R: Resource>(
     condition: &Condition<'_>,
     narrow: &Narrow,
 ) -> Result<(u64, Vec<Document>)> {
-    let related = query.projection.wants(R::RELATED) || condition.regards(R::RELATED);
+    let regarded = condition.regards(R::RELATED);
+    let (instance, viewer) = (caller.instance, caller.viewer());
     let (mut total, mut page) = (0, Vec::new());
     let (mut after, mut scanned) = (None, 0);
     loop {
         let next = Page { after, offset: 0, limit: SCAN_BATCH };
-        let (instance, viewer) = (caller.instance, caller.viewer());
         let rows = query::page::<R::Row>(tx, &R::TABLE, instance, viewer, narrow, next).await?;
-        let Some(last) = rows.last() else {
-            return Ok((total, page));
-        };
+        let Some(last) = rows.last() else { break };
         after = Some(R::id(last));
         scanned += rows.len();
         if scanned > SCAN_ROWS_MAX {
             return Err(too_many(R::kind()).into());
         }
-        for document in R::render(tx, caller, &rows, related).await? {
+        let documents = R::render(tx, caller, &rows, regarded).await?;
+        for (row, document) in rows.into_iter().zip(documents) {
             if condition.matches(&document) {
                 total += 1;
                 if total >= query.start_index && (page.len() as u64) < query.count {
-                    page.push(document);
+                    page.push(row);
                 }
             }
         }
     }
+    let related = query.projection.wants(R::RELATED);
+    Ok((total, R::render(tx, caller, &page, related).await?))
 }
 
 fn too_many(kind: &ResourceType) -> ScimError {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Result;
-use crate::directory::rules::{Resolution, resolve_manager};
+use crate::directory::rules::{ReferenceKind, Resolution, resolve_manager};
 use crate::directory::{Account, AccountId, ConnectionId, InstanceId};
 use crate::scim::fold::fold;
 use crate::store::accounts::{self, Reference};
@@ -57,8 +57,8 @@ async fn resolve(
 
 /// Links those who wait for this account, and unlinks those whose reference names it no longer.
 ///
-/// Looks only at the identifiers that the account gained or lost, so an account that did not change
-/// them costs nothing.
+/// Looks at the identifiers that the account gained or lost. Who was above the account may have waited
+/// because a link would have closed a circle; when the account moves, that may be over.
 pub(super) async fn settle(
     tx: &mut Tx,
     instance: InstanceId,
@@ -67,7 +67,15 @@ pub(super) async fn settle(
     after: &Account,
 ) -> Result<()> {
     let keys: Vec<String> = changed_identifiers(before, after).into_iter().collect();
-    for reference in accounts::references(tx, instance, &keys).await? {
+    let mut references = accounts::references(tx, instance, &keys).await?;
+    let above = before.and_then(|before| before.manager.account);
+    if let Some(above) =
+        above.filter(|above| after.manager.account != Some(*above) || !keys.is_empty())
+    {
+        let chain = accounts::chain_above(tx, instance, above).await?;
+        references.extend(accounts::waiting(tx, instance, &chain).await?);
+    }
+    for reference in references {
         relink(tx, instance, author, &reference).await?;
     }
     Ok(())
@@ -116,21 +124,23 @@ async fn find(
 fn changed_identifiers(before: Option<&Account>, after: &Account) -> BTreeSet<String> {
     let was = before.map(identifiers).unwrap_or_default();
     let is = identifiers(after);
-    was.symmetric_difference(&is).map(|(_, key)| key.clone()).collect()
+    let changed = was.symmetric_difference(&is);
+    changed.map(|(_, _, text)| fold(text).into_owned()).collect()
 }
 
-/// By what an account can be named, and by whose accounts; nothing if it is in nobody's scope.
-fn identifiers(account: &Account) -> BTreeSet<(ConnectionId, String)> {
+/// By what an account can be named, and by whose accounts, as exactly as it is compared; nothing if it is
+/// in nobody's scope.
+fn identifiers(account: &Account) -> BTreeSet<(ConnectionId, ReferenceKind, String)> {
     let Some(connection) = account.connection.filter(|_| account.deleted_at.is_none()) else {
         return BTreeSet::new();
     };
-    let id = account.id.to_string();
+    let user_name = fold(&account.user_name).into_owned();
     let texts = [
-        Some(id.as_str()),
-        Some(account.user_name.as_str()),
-        account.external_id.as_deref(),
-        account.employee_number.as_deref(),
+        Some((ReferenceKind::Id, account.id.to_string())),
+        Some((ReferenceKind::UserName, user_name)),
+        account.external_id.clone().map(|id| (ReferenceKind::ExternalId, id)),
+        account.employee_number.clone().map(|number| (ReferenceKind::EmployeeNumber, number)),
     ];
-    let folded = texts.into_iter().flatten().map(|text| fold(text).into_owned());
-    folded.chain(accounts::email_keys(account)).map(|key| (connection, key)).collect()
+    let emails = accounts::email_keys(account).into_iter().map(|key| (ReferenceKind::Email, key));
+    texts.into_iter().flatten().chain(emails).map(|(kind, text)| (connection, kind, text)).collect()
 }

@@ -35,6 +35,8 @@ pub(super) struct MemberChange {
     joining: BTreeSet<String>,
     /// Who is none afterwards.
     leaving: BTreeSet<String>,
+    /// The members before the request as they are shown, if a filter had to look at them.
+    before: Option<Vec<Value>>,
 }
 
 impl MemberChange {
@@ -47,7 +49,7 @@ impl MemberChange {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        *self == Self::default()
+        !self.clears && self.joining.is_empty() && self.leaving.is_empty()
     }
 
     fn join(&mut self, ids: Vec<String>) {
@@ -67,7 +69,9 @@ impl MemberChange {
     }
 
     fn clear(&mut self) {
-        *self = Self { clears: true, ..Self::default() };
+        self.clears = true;
+        self.joining.clear();
+        self.leaving.clear();
     }
 
     /// Adds one operation on `members`. A filter other than on the id is evaluated on the members as
@@ -101,7 +105,7 @@ impl MemberChange {
             Spot::Elements(target, condition) if target.sub.is_none() && verb == Verb::Remove => {
                 let ids = match ids_named(&condition) {
                     Some(ids) => ids,
-                    None => ids_matching(tx, caller, group, &condition).await?,
+                    None => self.ids_matching(tx, caller, group, &condition).await?,
                 };
                 self.leave(ids);
                 Ok(())
@@ -111,6 +115,26 @@ impl MemberChange {
                 "a member cannot be changed: remove it and add another",
             ),
         }
+    }
+
+    /// The members that a filter selects among those before the request, who are read once.
+    async fn ids_matching(
+        &mut self,
+        tx: &mut Tx,
+        caller: &Caller,
+        group: GroupId,
+        condition: &Condition<'_>,
+    ) -> Result<Vec<String>> {
+        if self.before.is_none() {
+            let (instance, viewer) = (caller.instance, caller.viewer());
+            let all = memberships::of_groups(tx, instance, viewer, &[group], i64::MAX).await?;
+            let shown = all.iter().map(|member| render::member(caller, member)).collect();
+            self.before = Some(shown);
+        }
+        let matches =
+            |member: &&Value| member.as_object().is_some_and(|parts| condition.matches(parts));
+        let id = |member: &Value| member.get("value")?.as_str().map(str::to_owned);
+        Ok(self.before.iter().flatten().filter(matches).filter_map(id).collect())
     }
 
     /// Makes the change; whether anything was different afterwards.
@@ -133,15 +157,7 @@ impl MemberChange {
         } else {
             parse(&self.leaving).0
         };
-        let removed = if self.clears
-            && joining.is_empty()
-            && !leaving.is_empty()
-            && self.joining.is_empty()
-        {
-            memberships::clear(tx, instance, id).await?
-        } else {
-            memberships::remove(tx, instance, id, &leaving).await?
-        };
+        let removed = memberships::remove(tx, instance, id, &leaving).await?;
         let added = memberships::add(tx, instance, id, &joining).await?;
         let events: Vec<_> = [("group.member_removed", &removed), ("group.member_added", &added)]
             .into_iter()
@@ -163,7 +179,7 @@ impl MemberChange {
         group: GroupId,
         joining: &mut Vec<(MemberId, MemberKind)>,
     ) -> Result<Vec<MemberId>> {
-        let present = memberships::ids(tx, caller.instance, group).await?;
+        let present = memberships::ids(tx, caller.instance, caller.viewer(), group).await?;
         let listed: HashSet<MemberId> = joining.iter().map(|(id, _)| *id).collect();
         let here: HashSet<MemberId> = present.iter().copied().collect();
         joining.retain(|(id, _)| !here.contains(id));
@@ -214,19 +230,6 @@ fn ids_named(condition: &Condition<'_>) -> Option<Vec<String>> {
         }
         _ => None,
     }
-}
-
-async fn ids_matching(
-    tx: &mut Tx,
-    caller: &Caller,
-    group: GroupId,
-    condition: &Condition<'_>,
-) -> Result<Vec<String>> {
-    let members = memberships::of_groups(tx, caller.instance, &[group], i64::MAX).await?;
-    let matches = |member: &&memberships::Member| {
-        render::member(caller, member).as_object().is_some_and(|parts| condition.matches(parts))
-    };
-    Ok(members.iter().filter(matches).map(|member| member.id.to_string()).collect())
 }
 
 /// Ids that can be ids, and texts that cannot.

@@ -4,7 +4,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Provision, Result, transact};
+use super::{Error, Provision, Result, transact};
 use crate::directory::{
     Account, Connection, ConnectionId, ConnectionKind, ConnectionStatus, Group, InstanceId,
     Profile, TenantId,
@@ -147,13 +147,15 @@ impl Provision {
     ) -> Result<()> {
         let (instance, id) = (connection.instance, connection.id);
         transact!(self.store, |tx| {
-            connections::set_status(&mut tx, instance, id, status).await?;
             let event =
                 author.event(Category::Settings, "connection.status_set", "connection", id.0);
             let before = Some(json!({ "status": connection.status }));
             let after = Some(json!({ "status": status }));
             let event = audit::Event { before, after, ..event };
-            audit::append(&mut tx, instance, &[event]).await.map_err(super::Error::from)
+            match connections::set_status(&mut tx, instance, id, status).await {
+                Ok(()) => audit::append(&mut tx, instance, &[event]).await.map_err(Error::from),
+                Err(error) => Err(error.into()),
+            }
         })
     }
 
@@ -188,7 +190,8 @@ impl Provision {
         let Some(account): Option<Account> = found else {
             return Ok(None);
         };
-        let groups = memberships::of_members(&mut tx, instance, &[account.id.into()]).await?;
+        let groups =
+            memberships::of_members(&mut tx, instance, viewer, &[account.id.into()]).await?;
         Ok(Some((account, groups)))
     }
 
@@ -224,7 +227,8 @@ impl Provision {
         let Some(group): Option<Group> = found else {
             return Ok(None);
         };
-        let members = memberships::of_groups(&mut tx, instance, &[group.id], members_max).await?;
+        let members =
+            memberships::of_groups(&mut tx, instance, viewer, &[group.id], members_max).await?;
         Ok(Some((group, members)))
     }
 }

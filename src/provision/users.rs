@@ -14,7 +14,7 @@ use crate::directory::{
 use crate::scim::fold::fold;
 use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
-use crate::scim::resource::{self, is_urn, require_attributes, require_indexable};
+use crate::scim::resource::{self, is_urn, require_attributes, require_fitting, require_indexable};
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::USER;
 use crate::scim::{Document, ScimError};
@@ -75,7 +75,7 @@ impl Resource for Users {
     ) -> std::result::Result<Vec<Document>, StoreError> {
         let ids: Vec<MemberId> = rows.iter().map(|account| account.id.into()).collect();
         let groups = if related {
-            memberships::of_members(tx, caller.instance, &ids).await?
+            memberships::of_members(tx, caller.instance, caller.viewer(), &ids).await?
         } else {
             Vec::new()
         };
@@ -256,6 +256,7 @@ fn replaced(before: &Account, mut document: Document) -> Document {
 
 /// Reads out of the document what the directory keeps in columns of its own, and applies the rules.
 fn derive(account: &mut Account) -> Result<()> {
+    require_fitting(&account.document)?;
     let enterprise = account.document.get(schema_urns::ENTERPRISE_USER);
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let manager = enterprise.and_then(|parts| parts.get("manager")?.get("value"));

@@ -44,8 +44,6 @@ pub enum ErrorKind {
     NotFound,
     /// 405: the endpoint does not know the method.
     MethodNotAllowed,
-    /// 408: the request did not arrive in time.
-    RequestTimeout,
     /// 413: the body is over the limit.
     TooLarge,
     /// 415: the body is plainly not JSON.
@@ -82,7 +80,6 @@ impl ErrorKind {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::RequestTimeout => 408,
             Self::Uniqueness => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
@@ -109,7 +106,6 @@ impl ErrorKind {
             | Self::Forbidden
             | Self::NotFound
             | Self::MethodNotAllowed
-            | Self::RequestTimeout
             | Self::TooLarge
             | Self::UnsupportedMediaType
             | Self::TooManyRequests { .. }

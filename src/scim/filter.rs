@@ -110,6 +110,16 @@ impl Condition<'_> {
         }
     }
 
+    /// The comparisons that the condition consists of.
+    #[must_use]
+    pub fn terms(&self) -> usize {
+        match self {
+            Self::Present(_) | Self::Compare(..) => 1,
+            Self::Element(_, inner) | Self::Not(inner) => inner.terms(),
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Condition::terms).sum(),
+        }
+    }
+
     /// Whether any part of the condition regards this core attribute.
     #[must_use]
     pub fn regards(&self, name: &str) -> bool {

@@ -17,6 +17,9 @@ use super::resource::{
 use super::schema::{Attribute, Mutability, Place, ResourceType, Schema, Target};
 use super::{Document, ErrorKind, ScimError, grammar};
 
+/// The comparisons in the filters of all paths of one request: each of them is made for every element.
+pub const PATH_TERMS_MAX: usize = 1000;
+
 /// One change of one place in a resource.
 #[derive(Debug, Clone)]
 pub struct Change<'a> {
@@ -64,7 +67,8 @@ pub fn changes(
     kind: &ResourceType,
     operations: Vec<Operation>,
 ) -> Result<Vec<Change<'_>>, ScimError> {
-    let mut resolver = Resolver { kind, changes: Vec::new(), verb: Verb::Add, operation: 0 };
+    let mut resolver =
+        Resolver { kind, changes: Vec::new(), verb: Verb::Add, operation: 0, terms: 0 };
     for (index, operation) in operations.into_iter().enumerate() {
         resolver.verb = operation.verb;
         resolver.operation = index;
@@ -109,6 +113,7 @@ struct Resolver<'a> {
     changes: Vec<Change<'a>>,
     verb: Verb,
     operation: usize,
+    terms: usize,
 }
 
 impl<'a> Resolver<'a> {
@@ -116,12 +121,7 @@ impl<'a> Resolver<'a> {
         match path {
             PatchPath::Attr(path) => self.at_attribute(path, value),
             PatchPath::Value(path) => {
-                let Place::Known(target) = self.kind.resolve(&path.attr) else {
-                    return Err(ScimError::new(
-                        ErrorKind::InvalidPath,
-                        format!("no schema of {} defines {}", self.kind.name, path.attr),
-                    ));
-                };
+                let Place::Known(target) = self.kind.resolve(&path.attr) else { return Ok(()) };
                 if !target.attribute.multi_valued || target.sub.is_some() {
                     return Err(ScimError::new(
                         ErrorKind::InvalidPath,
@@ -129,6 +129,7 @@ impl<'a> Resolver<'a> {
                     ));
                 }
                 let condition = compile_element(target.attribute, &path.filter)?;
+                self.count_terms(&condition)?;
                 let sub = match &path.sub_attr {
                     None => None,
                     Some(name) => match target.attribute.sub(name) {
@@ -151,7 +152,8 @@ impl<'a> Resolver<'a> {
             Place::Foreign => {
                 // Extensions are named after their resource type: a path that ends so is the whole.
                 let uri = path.uri.clone().unwrap_or_default();
-                let foreign = if path.name == self.kind.name && path.sub_attr.is_none() {
+                let whole = path.name.eq_ignore_ascii_case(self.kind.name);
+                let foreign = if whole && path.sub_attr.is_none() {
                     Spot::Foreign { urn: format!("{uri}:{}", path.name), names: Vec::new() }
                 } else {
                     let names = std::iter::once(path.name.clone()).chain(path.sub_attr.clone());
@@ -193,18 +195,38 @@ impl<'a> Resolver<'a> {
             ));
         };
         for (key, value) in values {
-            let Ok(path) = grammar::parse_path(&key) else {
-                continue;
-            };
-            let foreign = matches!(&path, PatchPath::Attr(path)
-                if matches!(self.kind.resolve(path), Place::Foreign));
-            if foreign && is_urn(&key) && value.is_object() {
+            // The URN of an extension that no schema has need not be an attribute path.
+            if is_urn(&key) && value.is_object() && self.is_foreign(&key) {
                 self.push(Spot::Foreign { urn: key, names: Vec::new() }, value);
-            } else {
+            } else if let Ok(path) = grammar::parse_path(&key) {
                 self.at(&path, value)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a key names something that no schema of the type defines.
+    fn is_foreign(&self, key: &str) -> bool {
+        match grammar::parse_path(key) {
+            Ok(PatchPath::Attr(path)) => matches!(self.kind.resolve(&path), Place::Foreign),
+            Ok(PatchPath::Value(_)) => false,
+            Err(_) => !key.contains('['),
+        }
+    }
+
+    /// Bounds the work of a request: every comparison is made for every element.
+    fn count_terms(&mut self, condition: &Condition<'_>) -> Result<(), ScimError> {
+        self.terms += condition.terms();
+        if self.terms <= PATH_TERMS_MAX {
+            return Ok(());
+        }
+        Err(ScimError::new(
+            ErrorKind::TooMany,
+            format!(
+                "the paths of a request may hold {PATH_TERMS_MAX} comparisons altogether: send the \
+                 rest in another request"
+            ),
+        ))
     }
 
     fn writable(&mut self, target: Target<'a>, spot: Spot<'a>, value: Value) {
@@ -516,24 +538,23 @@ fn keep_one_primary(
 }
 
 fn edit_foreign(document: &mut Document, urn: &str, names: &[String], verb: Verb, value: Value) {
-    let value = if verb == Verb::Remove { None } else { without_nulls(value) };
     let urn = document
         .keys()
         .find(|key| key.eq_ignore_ascii_case(urn))
         .map_or_else(|| urn.to_owned(), Clone::clone);
     match (names, value) {
-        ([], None) => {
+        ([], value) if verb == Verb::Remove || value.is_null() => {
             document.shift_remove(&urn);
         }
-        ([], Some(Value::Object(given))) => {
-            let slot = document.entry(urn).or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(parts) = slot {
-                parts.extend(given);
+        ([], Value::Object(given)) => {
+            for (name, value) in given {
+                put_deep(document, &urn, &[name], without_nulls(value));
             }
         }
         // A URN that is no extension, with a plain value: nothing that could be kept under it.
-        ([], Some(_)) => {}
-        (names, value) => put_deep(document, &urn, names, value),
+        ([], _) => {}
+        (names, _) if verb == Verb::Remove => put_deep(document, &urn, names, None),
+        (names, value) => put_deep(document, &urn, names, without_nulls(value)),
     }
 }
 

@@ -161,12 +161,17 @@ fn spots(kind: &ResourceType, list: &str) -> Vec<Spot> {
             Place::Extension(schema) => {
                 Spot { extension: Some(schema.id.clone()), attribute: None, sub: None }
             }
-            Place::Resource | Place::Foreign | Place::Unknown => foreign_spot(path),
+            Place::Resource | Place::Foreign | Place::Unknown => foreign_spot(kind, path),
         })
         .collect()
 }
 
-/// A spot in data that no schema describes: `…:2.0:User:room` below its URN.
-fn foreign_spot(path: AttrPath) -> Spot {
-    Spot { extension: path.uri, attribute: Some(path.name), sub: path.sub_attr }
+/// A spot in data that no schema describes: `…:2.0:User:room` below its URN, or all below `…:2.0:User`.
+fn foreign_spot(kind: &ResourceType, path: AttrPath) -> Spot {
+    match path.uri {
+        Some(uri) if path.sub_attr.is_none() && path.name.eq_ignore_ascii_case(kind.name) => {
+            Spot { extension: Some(format!("{uri}:{}", path.name)), attribute: None, sub: None }
+        }
+        uri => Spot { extension: uri, attribute: Some(path.name), sub: path.sub_attr },
+    }
 }

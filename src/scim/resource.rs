@@ -21,8 +21,11 @@ pub const INDEXED_TEXT_CHARS_MAX: usize = 512;
 /// The bytes that its folded form may have; only a few scripts grow when they are folded.
 pub const INDEXED_KEY_BYTES_MAX: usize = 2048;
 
+/// The bytes that a resource may have as JSON, the members of a group aside.
+pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+
 /// The elements of a multi-valued attribute at most, members of groups aside: those are rows.
-pub const ELEMENTS_MAX: usize = 1000;
+pub const ELEMENTS_MAX: usize = 200;
 
 /// Reads the body of a POST or PUT: a document without what the server alone writes (`schemas`,
 /// `id`, `meta`, `groups` and all other readOnly attributes) and without unknown core attributes.
@@ -75,6 +78,18 @@ pub fn require_schema(body: &Map<String, Value>, urn: &str) -> Result<(), ScimEr
 pub fn member<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     body.get(name)
         .or_else(|| body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v))
+}
+
+/// Refuses a resource that is too large to be one; custom extensions could grow without end.
+pub fn require_fitting(document: &Document) -> Result<(), ScimError> {
+    let bytes = serde_json::to_string(document).map_or(0, |text| text.len());
+    if bytes > DOCUMENT_BYTES_MAX {
+        return Err(ScimError::invalid_value(
+            "the resource",
+            &format!("would have {bytes} bytes; at most {DOCUMENT_BYTES_MAX} can be kept"),
+        ));
+    }
+    Ok(())
 }
 
 /// Checks that every required attribute has a value.

@@ -5,14 +5,15 @@ use serde_json::Value;
 use super::query::Table;
 use super::row::{Id, Record, Row};
 use super::sql::Bind;
+use super::waist::Dialect;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
 use crate::directory::rules::ReferenceKind;
 use crate::directory::{
-    Account, AccountId, ConnectionId, InstanceId, ManagerLink, StatusReason, Timestamp,
+    Account, AccountId, ConnectionId, InstanceId, ManagerLink, StatusReason, Timestamp, ids,
 };
 use crate::scim::fold::fold;
 
-/// The steps that a chain of managers is followed upwards.
+/// The steps that a chain of managers is followed upwards; a circle that is longer goes unseen.
 pub const MANAGER_CHAIN_MAX: i64 = 100;
 
 /// How accounts are read.
@@ -191,11 +192,11 @@ pub async fn manager_candidates(
          AND e.value_key = $5 AND a.connection_id = $2 AND a.deleted_at IS NULL \
          UNION ALL SELECT 5, a.id FROM accounts a WHERE a.instance_id = $1 \
          AND a.connection_id = $2 AND a.deleted_at IS NULL AND a.employee_number = $4 \
-         LIMIT 100",
+         ORDER BY 1 LIMIT 100",
     )
     .bind(instance)
     .bind(connection)
-    .bind(Bind::Uuid(reference.parse().ok()))
+    .bind(Bind::Uuid(ids::exact(reference)))
     .bind(reference)
     .bind(fold(reference).into_owned());
     let found = tx.fetch_all::<Candidate>(sql).await?;
@@ -265,20 +266,67 @@ pub async fn link(
     Ok(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id).collect())
 }
 
-/// An account and all its managers upwards: whom it must not be the manager of.
+/// An account and all its managers upwards, nearest first: whom it must not be the manager of.
+///
+/// The rows are locked for sharing, so that no concurrent writer moves one of them below the account
+/// before this transaction ends; two who would close a circle together meet in a deadlock, which one of
+/// them loses and repeats.
 pub async fn chain_above(
+    tx: &mut Tx,
+    instance: InstanceId,
+    id: AccountId,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut chain = read_chain(tx, instance, id).await?;
+    while tx.dialect() == Dialect::Postgres {
+        for ids in chain.chunks(BATCH_MAX) {
+            let mut sql = Sql::new("SELECT id FROM accounts WHERE instance_id = $1 AND id IN ")
+                .bind(instance);
+            let for_share = tx.dialect().for_share();
+            sql.push_list(ids.iter().copied()).push(for_share);
+            tx.execute(sql).await?;
+        }
+        // Somebody may have moved one of them before the lock was had.
+        let locked = std::mem::replace(&mut chain, read_chain(tx, instance, id).await?);
+        if chain.iter().all(|id| locked.contains(id)) {
+            break;
+        }
+    }
+    Ok(chain)
+}
+
+async fn read_chain(
     tx: &mut Tx,
     instance: InstanceId,
     id: AccountId,
 ) -> Result<Vec<AccountId>, StoreError> {
     let sql = Sql::new(
         "WITH RECURSIVE chain (id, step) AS (SELECT a.id, CAST(0 AS BIGINT) FROM accounts a \
-         WHERE a.instance_id = $1 AND a.id = $2 UNION ALL SELECT a.manager_id, c.step + 1 FROM chain c JOIN accounts a \
-         ON a.instance_id = $1 AND a.id = c.id \
-         WHERE a.manager_id IS NOT NULL AND c.step < $3) SELECT id FROM chain",
+         WHERE a.instance_id = $1 AND a.id = $2 UNION ALL SELECT a.manager_id, c.step + 1 \
+         FROM chain c JOIN accounts a ON a.instance_id = $1 AND a.id = c.id \
+         WHERE a.manager_id IS NOT NULL AND c.step < $3) SELECT id FROM chain ORDER BY step",
     )
     .bind(instance)
     .bind(id)
     .bind(MANAGER_CHAIN_MAX);
     Ok(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id).collect())
+}
+
+/// The references of those of some accounts that are linked to nobody.
+pub async fn waiting(
+    tx: &mut Tx,
+    instance: InstanceId,
+    ids: &[AccountId],
+) -> Result<Vec<Reference>, StoreError> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "SELECT DISTINCT a.connection_id, a.manager_ref FROM accounts a \
+             WHERE a.instance_id = $1 AND a.connection_id IS NOT NULL AND a.deleted_at IS NULL \
+             AND a.manager_ref IS NOT NULL AND a.manager_id IS NULL AND a.id IN ",
+        )
+        .bind(instance);
+        sql.push_list(ids.iter().copied());
+        found.extend(tx.fetch_all::<Reference>(sql).await?);
+    }
+    Ok(found)
 }

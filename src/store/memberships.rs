@@ -1,7 +1,7 @@
 //! Who belongs to which group: one row for each member, so that the cost of a change follows the
 //! change and not the size of the group.
 
-use super::query::Viewer;
+use super::query::{Viewer, push_member_visible, push_visible};
 use super::row::{Id, Record, Row};
 use super::sql::Bind;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
@@ -87,12 +87,6 @@ pub async fn known(
     Ok(found.into_iter().map(|Known(id, kind)| (id, kind)).collect())
 }
 
-fn push_visible(sql: &mut Sql, viewer: Viewer, condition: &'static str) {
-    if let Viewer::Connection(id) = viewer {
-        sql.push(condition).push_bind(id).push(")");
-    }
-}
-
 /// Adds members; the ids of those that were not there yet.
 pub async fn add(
     tx: &mut Tx,
@@ -134,36 +128,34 @@ pub async fn remove(
     Ok(removed)
 }
 
-/// Removes all members; their ids.
-pub async fn clear(
-    tx: &mut Tx,
-    instance: InstanceId,
-    group: GroupId,
-) -> Result<Vec<MemberId>, StoreError> {
-    let sql = Sql::new(
-        "DELETE FROM memberships WHERE instance_id = $1 AND group_id = $2 RETURNING member_id AS id",
-    );
-    let removed = tx.fetch_all::<Id<MemberId>>(sql.bind(instance).bind(group)).await?;
-    Ok(removed.into_iter().map(|Id(id)| id).collect())
-}
-
-/// The ids of all members of a group, to hold a complete list against.
+/// The ids of the live members of a group that the viewer can see, to hold a complete list against: who
+/// cannot be seen cannot be meant by leaving it out.
 pub async fn ids(
     tx: &mut Tx,
     instance: InstanceId,
+    viewer: Viewer,
     group: GroupId,
 ) -> Result<Vec<MemberId>, StoreError> {
-    let sql = Sql::new(
-        "SELECT member_id AS id FROM memberships WHERE instance_id = $1 AND group_id = $2",
-    );
-    let found = tx.fetch_all::<Id<MemberId>>(sql.bind(instance).bind(group)).await?;
+    let mut sql = Sql::new(
+        "SELECT m.member_id AS id FROM memberships m \
+         LEFT JOIN accounts a ON a.instance_id = m.instance_id AND a.id = m.member_id \
+         AND a.deleted_at IS NULL \
+         LEFT JOIN groups g ON g.instance_id = m.instance_id AND g.id = m.member_id \
+         AND g.deleted_at IS NULL WHERE m.instance_id = $1 AND m.group_id = $2",
+    )
+    .bind(instance)
+    .bind(group);
+    push_member_visible(&mut sql, viewer);
+    let found = tx.fetch_all::<Id<MemberId>>(sql).await?;
     Ok(found.into_iter().map(|Id(id)| id).collect())
 }
 
-/// The live members of some groups, at most `limit` altogether, in a fixed order.
+/// The live members of some groups that the viewer can see, in a fixed order; at most `limit` for up to
+/// [`BATCH_MAX`] groups.
 pub async fn of_groups(
     tx: &mut Tx,
     instance: InstanceId,
+    viewer: Viewer,
     groups: &[GroupId],
     limit: i64,
 ) -> Result<Vec<Member>, StoreError> {
@@ -176,21 +168,22 @@ pub async fn of_groups(
              AND a.deleted_at IS NULL \
              LEFT JOIN groups g ON g.instance_id = m.instance_id AND g.id = m.member_id \
              AND g.deleted_at IS NULL \
-             WHERE m.instance_id = $1 AND (a.id IS NOT NULL OR g.id IS NOT NULL) \
-             AND m.group_id IN ",
+             WHERE m.instance_id = $1 AND m.group_id IN ",
         )
         .bind(instance);
         sql.push_list(groups.iter().copied());
+        push_member_visible(&mut sql, viewer);
         sql.push(" ORDER BY m.group_id, m.member_id LIMIT ").push_bind(limit);
         found.extend(tx.fetch_all::<Member>(sql).await?);
     }
     Ok(found)
 }
 
-/// The live groups that some accounts or groups directly belong to.
+/// The live groups that the viewer can see and some accounts or groups directly belong to.
 pub async fn of_members(
     tx: &mut Tx,
     instance: InstanceId,
+    viewer: Viewer,
     members: &[MemberId],
 ) -> Result<Vec<Belonging>, StoreError> {
     let mut found = Vec::new();
@@ -201,7 +194,9 @@ pub async fn of_members(
              WHERE m.instance_id = $1 AND g.deleted_at IS NULL AND m.member_id IN ",
         )
         .bind(instance);
-        sql.push_list(members.iter().copied()).push(" ORDER BY m.member_id, m.group_id");
+        sql.push_list(members.iter().copied());
+        push_visible(&mut sql, viewer, " AND (g.connection_id IS NULL OR g.connection_id = ");
+        sql.push(" ORDER BY m.member_id, m.group_id");
         found.extend(tx.fetch_all::<Belonging>(sql).await?);
     }
     Ok(found)

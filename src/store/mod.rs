@@ -55,12 +55,12 @@ pub enum StoreError {
 }
 
 /// PostgreSQL's words for "cannot keep or serve anything now": connection trouble (class 08),
-/// a full disk or no more connections (class 53), shutdown (class 57P), I/O trouble (class 58) and a
-/// read-only transaction (25006).
-const POSTGRES_UNAVAILABLE: &[&str] = &["08", "53", "57P", "58", "25006"];
+/// a full disk or no more connections (class 53), shutdown (class 57P), a statement or a transaction
+/// that took too long (57014, 25P03), I/O trouble (class 58) and a read-only transaction (25006).
+const POSTGRES_UNAVAILABLE: &[&str] = &["08", "53", "57P", "57014", "25P03", "58", "25006"];
 
-/// PostgreSQL's serialization failure and deadlock.
-const POSTGRES_CONTENTION: &[&str] = &["40001", "40P01"];
+/// PostgreSQL's serialization failure, deadlock, and a lock that was not to be had in time.
+const POSTGRES_CONTENTION: &[&str] = &["40001", "40P01", "55P03"];
 
 /// SQLite's primary result codes for the same: busy, locked, read-only, I/O error, full, cannot open.
 const SQLITE_UNAVAILABLE: &[i64] = &[5, 6, 8, 10, 13, 14];

@@ -123,14 +123,28 @@ pub async fn one<T: Record>(
 }
 
 fn restrict(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
-    if let Viewer::Connection(id) = viewer {
-        sql.push(" AND (r.connection_id IS NULL OR r.connection_id = ").push_bind(id).push(")");
-    }
+    push_visible(sql, viewer, " AND (r.connection_id IS NULL OR r.connection_id = ");
     sql.push(" AND ");
-    push_narrow(sql, narrow);
+    push_narrow(sql, viewer, narrow);
 }
 
-fn push_narrow(sql: &mut Sql, narrow: &Narrow) {
+/// Restricts rows to those that the viewer can see; `condition` ends where the connection follows.
+pub(super) fn push_visible(sql: &mut Sql, viewer: Viewer, condition: &'static str) {
+    if let Viewer::Connection(id) = viewer {
+        sql.push(condition).push_bind(id).push(")");
+    }
+}
+
+/// Restricts joined members to live ones that the viewer can see: `a` is the account, `g` the group.
+pub(super) fn push_member_visible(sql: &mut Sql, viewer: Viewer) {
+    sql.push(" AND ((a.id IS NOT NULL");
+    push_visible(sql, viewer, " AND (a.connection_id IS NULL OR a.connection_id = ");
+    sql.push(") OR (g.id IS NOT NULL");
+    push_visible(sql, viewer, " AND (g.connection_id IS NULL OR g.connection_id = ");
+    sql.push("))");
+}
+
+fn push_narrow(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
     match narrow {
         Narrow::Id(id) => sql.push("r.id = ").push_bind(*id),
         Narrow::UserName(key) => sql.push("r.user_name_key = ").push_bind(key.as_str()),
@@ -143,33 +157,37 @@ fn push_narrow(sql: &mut Sql, narrow: &Narrow) {
             )
             .push_bind(key.as_str())
             .push(")"),
-        Narrow::MemberOf(group) => sql
-            .push(
+        Narrow::MemberOf(group) => {
+            sql.push(
                 "r.id IN (SELECT m.member_id FROM memberships m JOIN groups g \
                  ON g.instance_id = m.instance_id AND g.id = m.group_id AND g.deleted_at IS NULL \
                  WHERE m.instance_id = $1 AND m.group_id = ",
             )
-            .push_bind(*group)
-            .push(")"),
-        Narrow::HasMember(member) => sql
-            .push(
+            .push_bind(*group);
+            push_visible(sql, viewer, " AND (g.connection_id IS NULL OR g.connection_id = ");
+            sql.push(")")
+        }
+        Narrow::HasMember(member) => {
+            sql.push(
                 "r.id IN (SELECT m.group_id FROM memberships m \
                  LEFT JOIN accounts a ON a.instance_id = m.instance_id AND a.id = m.member_id \
                  AND a.deleted_at IS NULL \
                  LEFT JOIN groups g ON g.instance_id = m.instance_id AND g.id = m.member_id \
-                 AND g.deleted_at IS NULL WHERE (a.id IS NOT NULL OR g.id IS NOT NULL) \
-                 AND m.instance_id = $1 AND m.member_id = ",
+                 AND g.deleted_at IS NULL WHERE m.instance_id = $1 AND m.member_id = ",
             )
-            .push_bind(*member)
-            .push(")"),
+            .push_bind(*member);
+            push_member_visible(sql, viewer);
+            sql.push(")")
+        }
         Narrow::Active(flag) => sql.push("r.active = ").push_bind(*flag),
-        Narrow::All(parts) => push_joined(sql, parts, " AND ", "TRUE"),
-        Narrow::Any(parts) => push_joined(sql, parts, " OR ", "FALSE"),
+        Narrow::All(parts) => push_joined(sql, viewer, parts, " AND ", "TRUE"),
+        Narrow::Any(parts) => push_joined(sql, viewer, parts, " OR ", "FALSE"),
     };
 }
 
 fn push_joined<'s>(
     sql: &'s mut Sql,
+    viewer: Viewer,
     parts: &[Narrow],
     glue: &'static str,
     none: &'static str,
@@ -177,12 +195,12 @@ fn push_joined<'s>(
     if parts.is_empty() {
         return sql.push(none);
     }
-    sql.push("(");
+    sql.once().push("(");
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {
             sql.push(glue);
         }
-        push_narrow(sql, part);
+        push_narrow(sql, viewer, part);
     }
     sql.push(")")
 }

@@ -90,6 +90,12 @@ impl Sql {
         self
     }
 
+    /// Says that this text will hardly come again, so that its preparation is not worth keeping.
+    pub fn once(&mut self) -> &mut Self {
+        self.varies = true;
+        self
+    }
+
     /// The text.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -13,13 +13,22 @@ use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
 
 use super::row::{Record, Row};
 use super::sql::{Bind, Sql};
-use super::{StoreError, migrations};
+use super::{BATCH_MAX, StoreError, migrations};
 
 /// How long a request waits for a connection before it is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a SQLite writer waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How every PostgreSQL session runs: commits are on disk before they are acknowledged; nobody waits
+/// for a lock, or holds one while doing nothing, longer than a client would wait for its answer.
+const POSTGRES_OPTIONS: [(&str, &str); 4] = [
+    ("synchronous_commit", "on"),
+    ("lock_timeout", "5s"),
+    ("statement_timeout", "60s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+];
 
 /// A database.
 #[derive(Debug, Clone)]
@@ -55,6 +64,15 @@ impl Dialect {
             Self::Postgres => " FOR UPDATE",
         }
     }
+
+    /// Lets nobody change rows that a decision rests on, but lets others rest on them too.
+    #[must_use]
+    pub fn for_share(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR SHARE",
+        }
+    }
 }
 
 /// A connection for reading, or a transaction for writing. Dropped without [`Tx::commit`], nothing
@@ -87,7 +105,7 @@ impl Store {
         let pools = if url.starts_with("sqlite:") {
             Self::open_sqlite(url, connections_max).await?
         } else {
-            let options = PgConnectOptions::from_str(url)?.options([("synchronous_commit", "on")]);
+            let options = PgConnectOptions::from_str(url)?.options(POSTGRES_OPTIONS);
             // A pool would try until its time is up and say only that; this says what is wrong.
             PgConnection::connect_with(&options).await?.close().await?;
             let pool = PgPoolOptions::new()
@@ -234,11 +252,15 @@ impl Tx {
         let mut keys = keys.to_vec();
         keys.sort_unstable();
         keys.dedup();
-        let mut sql = Sql::new("SELECT 1");
-        for key in keys {
-            sql.push(", pg_advisory_xact_lock(hashtextextended(").push_bind(key).push(", 0))");
+        for keys in keys.chunks(BATCH_MAX) {
+            let mut sql = Sql::new("SELECT 1");
+            for key in keys {
+                sql.push(", pg_advisory_xact_lock(hashtextextended(");
+                sql.push_bind(key.as_str()).push(", 0))").once();
+            }
+            self.execute(sql).await?;
         }
-        self.execute(sql).await.map(drop)
+        Ok(())
     }
 
     /// Keeps what was written. Only when this returns `Ok` may anybody be told so.

@@ -15,6 +15,36 @@ fn in_extension(name: &str, value: &Value) -> String {
 }
 
 both! {
+    /// What one request can make the server do is bounded, whatever fits into its body.
+    async fn a_request_cannot_keep_the_server_busy(database) {
+        let scene = Scene::on(&database).await;
+        let terms = vec!["value eq zz0"; 450].join(" or ");
+        let heavy = json!({ "op": "remove", "path": format!("emails[{terms}].display") });
+        let answer = scene.client.patch(&scene.user, json!([heavy, heavy, heavy])).await;
+        assert!(assert_refused(&answer, 400, "tooMany").contains("1000 comparisons"));
+        let heavy = json!({ "op": "remove", "path": format!("members[{}]", terms.replace("value", "type")) });
+        let answer = scene.client.patch(&scene.group, json!([heavy, heavy, heavy])).await;
+        assert!(assert_refused(&answer, 400, "tooMany").contains("1000 comparisons"));
+        let emails = |from: usize| -> Vec<Value> {
+            (from..from + 200).map(|n| json!({ "value": format!("{n}@example.com") })).collect()
+        };
+        for from in [0, 200] {
+            let op = json!([{ "op": "replace", "path": "emails", "value": emails(from) }]);
+            assert_eq!(scene.client.patch(&scene.user, op).await.status, 200);
+        }
+    }
+
+    async fn a_resource_cannot_grow_without_end(database) {
+        let scene = Scene::on(&database).await;
+        let large = "x".repeat(200 * 1024);
+        let put = |key: &str| {
+            json!([{ "op": "add", "value": { "urn:example:big:2.0:User": { key: large } } }])
+        };
+        assert_eq!(scene.client.patch(&scene.user, put("one")).await.status, 200);
+        let refused = scene.client.patch(&scene.user, put("two")).await;
+        assert!(assert_refused(&refused, 400, "invalidValue").contains("at most 262144"));
+    }
+
     async fn a_body_that_is_no_message_is_refused(database) {
         let scene = Scene::on(&database).await;
         let deep = |open: &str, close: &str| format!(

@@ -12,6 +12,74 @@ fn managed_by(reference: impl Into<Value>) -> Value {
 }
 
 both! {
+    /// Two links that would close a circle together: one of them waits.
+    async fn no_circle_comes_about_when_both_links_come_at_once(database) {
+        let test = TestInstance::on(&database).await;
+        let client = test.entra().await;
+        let mut ids = Vec::new();
+        for name in ["ann", "bob", "cy", "dee"] {
+            ids.push(client.user(name).await);
+        }
+        let link = |from: usize, to: &str| {
+            let (client, path) = (client.clone(), format!("/Users/{}", ids[from]));
+            let value = json!({ "value": to });
+            let path_of = format!("{ENTERPRISE}:manager");
+            async move {
+                let op = json!([{ "op": "replace", "path": path_of, "value": value }]);
+                client.patch(&path, op).await.status
+            }
+        };
+        // bob reports to cy and dee to ann throughout: ann → bob and cy → dee would close the circle.
+        assert_eq!((link(1, "cy").await, link(3, "ann").await), (200, 200));
+        for round in 0..20 {
+            let barrier = Arc::new(Barrier::new(2));
+            let at_once = [(0, "bob"), (2, "dee")].map(|(from, to)| {
+                let (barrier, link) = (Arc::clone(&barrier), link(from, to));
+                tokio::spawn(async move {
+                    barrier.wait().await;
+                    link.await
+                })
+            });
+            for one in at_once {
+                assert_eq!(one.await.unwrap(), 200);
+            }
+            let linked = (test.manager_of("ann").await, test.manager_of("cy").await);
+            assert!(linked.0.is_none() != linked.1.is_none(), "round {round}: {linked:?}");
+            assert_eq!((link(0, "").await, link(2, "").await), (200, 200));
+        }
+    }
+
+    /// When a manager and her report change places, the link that waited comes about.
+    async fn a_link_that_would_have_closed_a_circle_comes_when_the_circle_is_gone(database) {
+        let test = TestInstance::on(&database).await;
+        let client = test.entra().await;
+        let (ann, bob) = (client.user("ann").await, client.user("bob").await);
+        client.user("cy").await;
+        let link = |id: &str, to: &str| {
+            let (client, path) = (client.clone(), format!("/Users/{id}"));
+            let op = json!([{ "op": "replace", "path": format!("{ENTERPRISE}:manager"), "value": to }]);
+            async move { assert_eq!(client.patch(&path, op).await.status, 200) }
+        };
+        link(&ann, "bob").await;
+        link(&bob, "ann").await;
+        assert_eq!(test.manager_of("bob").await, None);
+        link(&ann, "cy").await;
+        assert_eq!(test.manager_of("ann").await.as_deref(), Some("cy"));
+        assert_eq!(test.manager_of("bob").await.as_deref(), Some("ann"));
+    }
+
+    /// What is compared case by case is noticed when its case changes.
+    async fn an_external_id_that_changes_its_case_is_noticed(database) {
+        let test = TestInstance::on(&database).await;
+        let client = test.entra().await;
+        let boss = client.person("boss", json!({ "externalId": "ExtX" })).await;
+        client.person("ann", managed_by("extX")).await;
+        assert_eq!(test.manager_of("ann").await, None);
+        let op = json!([{ "op": "replace", "path": "externalId", "value": "extX" }]);
+        assert_eq!(client.patch(&format!("/Users/{boss}"), op).await.status, 200);
+        assert_eq!(test.manager_of("ann").await.as_deref(), Some("boss"));
+    }
+
     async fn a_person_and_her_manager_find_each_other_when_both_come_at_once(database) {
         let test = TestInstance::on(&database).await;
         let client = test.entra().await;

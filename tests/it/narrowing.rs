@@ -116,6 +116,7 @@ fn any_filter(kind: &'static ResourceType, ids: &[String]) -> BoxedStrategy<Stri
     let mut leaves = vec![compare.boxed(), present.boxed(), member.boxed()];
     if kind.name == "User" {
         leaves.push(any::<bool>().prop_map(|flag| format!("active eq {flag}")).boxed());
+        leaves.push((0..6_u8).prop_map(|n| format!("emails[value eq \"u{n}@X.org\"]")).boxed());
         let inside = (proptest::sample::select(vec!["work", "home"]), text, any::<bool>());
         leaves.push(
             inside

@@ -23,6 +23,48 @@ fn managed_by(reference: impl Into<Value>) -> Value {
 }
 
 both! {
+    /// Somebody who was Local joins a group of one connection and is picked up by another: neither sees
+    /// the other's part, and a list that leaves out who cannot be seen removes nobody.
+    async fn groups_of_another_connection_stay_out_of_sight(database) {
+        let test = TestInstance::on(&database).await;
+        let (okta, entra) = (test.okta().await, test.entra().await);
+        let author = test.app.provision.operator();
+        let lea = json!({ "userName": "lea" }).as_object().unwrap().clone();
+        let lea = test.app.provision.create_local_account(test.id, &author, lea).await.unwrap().id;
+        let lea = lea.to_string();
+        let group = entra.group("Secret project", &[&lea]).await;
+        assert_eq!(okta.put(&format!("/Users/{lea}"), person("lea", json!({}))).await.status, 200);
+        assert_eq!(okta.get(&format!("/Users/{lea}")).await.at("/groups"), json!(null));
+        assert_eq!(okta.count("/Users", &format!("groups.value eq \"{group}\"")).await, 0);
+        assert_eq!(entra.count("/Groups", &format!("members.value eq \"{lea}\"")).await, 0);
+        let path = format!("/Groups/{group}");
+        let seen = entra.get(&path).await;
+        assert_eq!(seen.at("/members"), json!([]));
+        assert_eq!(entra.put(&path, seen.body).await.status, 200);
+        let kept = test.app.provision.group(test.id, &group, 10).await.unwrap().unwrap().1;
+        assert_eq!(kept.len(), 1, "who cannot be seen was removed");
+    }
+
+    /// A complete list says nothing of who is deleted: restored, they have their groups again.
+    async fn a_complete_list_leaves_the_groups_of_the_deleted(database) {
+        let test = TestInstance::on(&database).await;
+        let client = test.okta().await;
+        let (ann, bob) = (client.user("ann").await, client.user("bob").await);
+        let group = client.group("Staff", &[&ann, &bob]).await;
+        assert_eq!(client.delete(&format!("/Users/{ann}")).await.status, 204);
+        let op = json!([{ "op": "replace", "path": "members", "value": [{ "value": bob }] }]);
+        assert_eq!(client.patch(&format!("/Groups/{group}"), op).await.status, 200);
+        let mut tx = test.app.provision.store.read().await.unwrap();
+        let rows: Option<scimd::store::row::Count> = tx
+            .fetch_optional(
+                scimd::store::Sql::new("SELECT COUNT(*) AS n FROM memberships WHERE instance_id = $1")
+                    .bind(test.id),
+            )
+            .await
+            .unwrap();
+        assert_eq!(rows.unwrap().0, 2);
+    }
+
     async fn a_deleted_person_is_gone_from_every_answer(database) {
         let test = TestInstance::on(&database).await;
         let client = test.entra().await;

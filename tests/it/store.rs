@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use scimd::directory::{Account, Group};
-use scimd::store::{accounts, groups, query};
+use scimd::store::row::Row;
+use scimd::store::{Record, Sql, StoreError, accounts, groups, query};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqlSafeStr as _};
 
 use super::support::{Database, both};
@@ -92,6 +93,26 @@ both! {
         tx.commit().await.unwrap();
         let mut tx = store.read().await.unwrap();
         assert_eq!(scimd::store::tenants::list(&mut tx).await.unwrap().len(), 1);
+    }
+
+    /// What is acknowledged is on the disk: a power cut is not tested, the settings are.
+    async fn commits_are_synchronous(database) {
+        struct Setting(String);
+        impl Record for Setting {
+            fn read(row: &Row) -> Result<Self, StoreError> {
+                let number = row.get::<i64>("synchronous").map(|number| number.to_string());
+                number.or_else(|_| row.get("synchronous_commit")).map(Self)
+            }
+        }
+        let store = database.open().await;
+        let (question, answer) = if database.is_postgres() {
+            ("SHOW synchronous_commit", "on")
+        } else {
+            ("PRAGMA synchronous", "2")
+        };
+        let mut tx = store.begin().await.unwrap();
+        let found: Option<Setting> = tx.fetch_optional(Sql::new(question)).await.unwrap();
+        assert_eq!(found.unwrap().0, answer);
     }
 
     async fn every_statement_can_be_prepared(database) {
