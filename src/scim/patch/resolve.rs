@@ -1,0 +1,177 @@
+//! From the operations of a PATCH to the changes that they mean: paths resolved against the schemas, a
+//! value without a path taken apart.
+
+use serde_json::Value;
+
+use scim_v2::filter::{AttrPath, PatchPath};
+
+use super::{Change, Spot};
+use crate::scim::filter::{Condition, compile_element};
+use crate::scim::message::{Operation, Verb, placed};
+use crate::scim::resource::is_urn;
+use crate::scim::schema::{Attribute, Mutability, Place, ResourceType, Schema, Target};
+use crate::scim::{ErrorKind, ScimError, grammar};
+
+/// The comparisons in the filters of all paths of one request: each of them is made for every element.
+pub const PATH_TERMS_MAX: usize = 1000;
+
+/// Resolves the operations of a request; a value without a path becomes one change for each key.
+pub fn changes(
+    kind: &ResourceType,
+    operations: Vec<Operation>,
+) -> Result<Vec<Change<'_>>, ScimError> {
+    let mut resolver =
+        Resolver { kind, changes: Vec::new(), verb: Verb::Add, operation: 0, terms: 0 };
+    for (index, operation) in operations.into_iter().enumerate() {
+        resolver.verb = operation.verb;
+        resolver.operation = index;
+        let value = operation.value.unwrap_or(Value::Null);
+        match operation.path {
+            Some(path) => resolver.at(&path, value),
+            None => resolver.each_key(value),
+        }
+        .map_err(|error| placed(error, index))?;
+    }
+    Ok(resolver.changes)
+}
+
+struct Resolver<'a> {
+    kind: &'a ResourceType,
+    changes: Vec<Change<'a>>,
+    verb: Verb,
+    operation: usize,
+    terms: usize,
+}
+
+impl<'a> Resolver<'a> {
+    fn at(&mut self, path: &PatchPath, value: Value) -> Result<(), ScimError> {
+        match path {
+            PatchPath::Attr(path) => self.at_attribute(path, value),
+            PatchPath::Value(path) => {
+                let Place::Known(target) = self.kind.resolve(&path.attr) else { return Ok(()) };
+                if !target.attribute.multi_valued || target.sub.is_some() {
+                    return Err(ScimError::new(
+                        ErrorKind::InvalidPath,
+                        format!("{} is not multi-valued: it takes no filter", path.attr),
+                    ));
+                }
+                let condition = compile_element(target.attribute, &path.filter)?;
+                self.count_terms(&condition)?;
+                let sub = match &path.sub_attr {
+                    None => None,
+                    Some(name) => match target.attribute.sub(name) {
+                        None => return Ok(()),
+                        found => found,
+                    },
+                };
+                let target = Target { sub, ..target };
+                self.writable(target, Spot::Elements(target, condition), value);
+                Ok(())
+            }
+        }
+    }
+
+    fn at_attribute(&mut self, path: &AttrPath, value: Value) -> Result<(), ScimError> {
+        match self.kind.resolve(path) {
+            Place::Known(target) => self.writable(target, Spot::Attribute(target), value),
+            Place::Extension(schema) => return self.at_extension(schema, value),
+            Place::Resource => return self.each_key(value),
+            Place::Foreign => {
+                // Extensions are named after their resource type: a path that ends so is the whole.
+                let uri = path.uri.clone().unwrap_or_default();
+                let whole = path.name.eq_ignore_ascii_case(self.kind.name);
+                let foreign = if whole && path.sub_attr.is_none() {
+                    Spot::Foreign { urn: format!("{uri}:{}", path.name), names: Vec::new() }
+                } else {
+                    let names = std::iter::once(path.name.clone()).chain(path.sub_attr.clone());
+                    Spot::Foreign { urn: uri, names: names.collect() }
+                };
+                self.push(foreign, value);
+            }
+            Place::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn at_extension(&mut self, schema: &'a Schema, value: Value) -> Result<(), ScimError> {
+        let parts = match value {
+            Value::Object(parts) if self.verb != Verb::Remove => parts,
+            Value::Object(_) | Value::Null => {
+                self.push(Spot::Extension(schema), Value::Null);
+                return Ok(());
+            }
+            _ => {
+                return Err(ScimError::invalid_value(&schema.id, "must be a JSON object"));
+            }
+        };
+        for (key, value) in parts {
+            let path = AttrPath { uri: Some(schema.id.clone()), ..attribute_path(&key) };
+            if let Place::Known(target) = self.kind.resolve(&path) {
+                self.writable(target, Spot::Attribute(target), value);
+            }
+        }
+        Ok(())
+    }
+
+    /// A value without a path: each key is a path of its own, dotted, filtered or with a URN.
+    fn each_key(&mut self, value: Value) -> Result<(), ScimError> {
+        let Value::Object(values) = value else {
+            return Err(ScimError::invalid_value(
+                "\"value\"",
+                "must be a JSON object when the operation has no \"path\"",
+            ));
+        };
+        for (key, value) in values {
+            // The URN of an extension that no schema has need not be an attribute path.
+            if is_urn(&key) && value.is_object() && self.is_foreign(&key) {
+                self.push(Spot::Foreign { urn: key, names: Vec::new() }, value);
+            } else if let Ok(path) = grammar::parse_path(&key) {
+                self.at(&path, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a key names something that no schema of the type defines.
+    fn is_foreign(&self, key: &str) -> bool {
+        match grammar::parse_path(key) {
+            Ok(PatchPath::Attr(path)) => matches!(self.kind.resolve(&path), Place::Foreign),
+            Ok(PatchPath::Value(_)) => false,
+            Err(_) => !key.contains('['),
+        }
+    }
+
+    /// Bounds the work of a request: every comparison is made for every element.
+    fn count_terms(&mut self, condition: &Condition<'_>) -> Result<(), ScimError> {
+        self.terms += condition.terms();
+        if self.terms <= PATH_TERMS_MAX {
+            return Ok(());
+        }
+        Err(ScimError::new(
+            ErrorKind::TooMany,
+            format!(
+                "the paths of a request may hold {PATH_TERMS_MAX} comparisons altogether: send the \
+                 rest in another request"
+            ),
+        ))
+    }
+
+    fn writable(&mut self, target: Target<'a>, spot: Spot<'a>, value: Value) {
+        let read_only = |attribute: &Attribute| attribute.mutability == Mutability::ReadOnly;
+        if !read_only(target.attribute) && !target.sub.is_some_and(read_only) {
+            self.push(spot, value);
+        }
+    }
+
+    fn push(&mut self, spot: Spot<'a>, value: Value) {
+        let Self { verb, operation, .. } = *self;
+        self.changes.push(Change { verb, spot, value, operation });
+    }
+}
+
+fn attribute_path(name: &str) -> AttrPath {
+    match name.split_once('.') {
+        Some((name, sub)) => AttrPath::with_sub_attr(name, sub),
+        None => AttrPath::with_name(name),
+    }
+}
