@@ -7,6 +7,8 @@
 
 mod resolve;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use scim_v2::filter::CompareOp;
@@ -215,11 +217,8 @@ fn edit_all(
     };
     match verb {
         Verb::Add => {
-            for item in given {
-                if !items.contains(&item) {
-                    items.push(item);
-                }
-            }
+            let mut known: HashSet<Value> = items.iter().cloned().collect();
+            items.extend(given.into_iter().filter(|item| known.insert(item.clone())));
         }
         Verb::Replace => *items = given,
         Verb::Remove if no_value => items.clear(),

@@ -164,6 +164,11 @@ fn multi_valued_attributes() {
         (both.clone(), json!([{ "op": "add", "path": "emails", "value": home }]), both.clone()),
         (
             both.clone(),
+            json!([{ "op": "add", "path": "emails", "value": [{ "value": "h", "type": "home" }] }]),
+            both.clone(),
+        ),
+        (
+            both.clone(),
             json!([{ "op": "replace", "path": "emails", "value": [home] }]),
             json!({ "emails": [home] }),
         ),
