@@ -45,6 +45,20 @@ mod tests {
         assert_ne!(fold("e"), fold("é"));
     }
 
+    /// Every character of the alphabets by itself, after a letter and before an iota that it may
+    /// combine with.
+    #[test]
+    fn folding_every_character_twice_changes_nothing() {
+        for character in '\u{80}'..='\u{2fff}' {
+            for text in
+                [format!("{character}"), format!("e{character}"), format!("{character}\u{345}")]
+            {
+                let once = fold(&text).into_owned();
+                assert_eq!(fold(&once), once, "{:04x}", u32::from(character));
+            }
+        }
+    }
+
     proptest! {
         /// A key is its own key: keys can be compared with keys and with fresh text alike.
         #[test]

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use scimd::directory::ConnectionKind;
 
+use super::support::database::environment;
 use super::support::{TestInstance, TestServer, both};
 
 both! {
@@ -17,6 +18,8 @@ both! {
         let verdict = tokio::process::Command::new(judges)
             .arg(format!("{}/scim/v2", server.base))
             .arg(token)
+            // The same values in each run, unless somebody wants others.
+            .env("JUDGES_SEED", environment("JUDGES_SEED").unwrap_or_else(|| "1".to_owned()))
             .stdin(Stdio::null())
             .output()
             .await
