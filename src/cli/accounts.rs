@@ -8,8 +8,9 @@ use super::args::{AccountsCommand, PageArgs, Person};
 use super::output::{or_dash, with};
 use super::session::{Session, plain};
 use crate::directory::{Account, Connection, ConnectionId, InstanceId};
-use crate::scim::resource;
-use crate::scim::schemas::USER;
+use crate::provision::{Resource as _, Users};
+use crate::scim::habits::Habits;
+use crate::scim::schemas::Schemas;
 use crate::store::memberships::Belonging;
 use crate::store::query::Narrow;
 
@@ -31,7 +32,9 @@ pub(super) async fn run(session: &mut Session<'_>, command: AccountsCommand) -> 
         }
         AccountsCommand::Create { person, at } => {
             let instance = session.instance(at.instance.as_deref()).await?;
-            let document = resource::read(&USER, body(person)).map_err(|e| plain(e.into()))?;
+            let schemas = Schemas::standard();
+            let document = Users::read_sent(schemas, &Habits::LENIENT, body(person));
+            let document = document.map_err(|error| plain(error.into()))?;
             let author = session.provision.operator();
             let created = session.provision.create_local_account(instance.id, &author, document);
             let account = created.await.map_err(plain)?;

@@ -9,7 +9,9 @@ use super::args::{GroupsCommand, PageArgs};
 use super::output::{or_dash, with};
 use super::session::{Session, plain};
 use crate::directory::{Connection, Group, InstanceId};
-use crate::provision::SentGroup;
+use crate::provision::{Groups, Resource as _};
+use crate::scim::habits::Habits;
+use crate::scim::schemas::Schemas;
 
 pub(super) async fn run(session: &mut Session<'_>, command: GroupsCommand) -> Result<()> {
     match command {
@@ -24,7 +26,9 @@ pub(super) async fn run(session: &mut Session<'_>, command: GroupsCommand) -> Re
         GroupsCommand::Create { display_name, at } => {
             let instance = session.instance(at.instance.as_deref()).await?;
             let body = json!({ "schemas": [schema_urns::GROUP], "displayName": display_name });
-            let document = SentGroup::read(body).map_err(|error| plain(error.into()))?.document;
+            let schemas = Schemas::standard();
+            let sent = Groups::read_sent(schemas, &Habits::LENIENT, body);
+            let document = sent.map_err(|error| plain(error.into()))?.document;
             let author = session.provision.operator();
             let created = session.provision.create_local_group(instance.id, &author, document);
             let group = created.await.map_err(plain)?;

@@ -89,7 +89,7 @@ words! {
 words! {
     /// What differs between the clients of the protocol.
     Profile {
-        /// Lenient with all clients.
+        /// Lenient; recognises Okta and Entra by what they send.
         Auto = "auto",
         /// Okta.
         Okta = "okta",
@@ -97,26 +97,8 @@ words! {
         Entra = "entra",
         /// A client that wants errors where others want leniency.
         Generic = "generic",
-    }
-}
-
-/// What to do with a member that the instance does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownMembers {
-    /// Leave it out with a note in the audit trail: one stale id must not poison a whole group.
-    Skip,
-    /// Refuse the request and name it.
-    Refuse,
-}
-
-impl Profile {
-    /// The treatment of unknown members.
-    #[must_use]
-    pub fn unknown_members(self) -> UnknownMembers {
-        match self {
-            Self::Auto | Self::Okta | Self::Entra => UnknownMembers::Skip,
-            Self::Generic => UnknownMembers::Refuse,
-        }
+        /// The strict subset of draft-zollner-scim-interop-profile-01.
+        Interop = "interop",
     }
 }
 

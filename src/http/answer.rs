@@ -3,13 +3,13 @@
 use std::any::Any;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use crate::keys::KeyError;
-use crate::provision::{self, Listed, Patched};
-use crate::scim::{Document, ErrorKind, ScimError, message};
+use crate::provision::{self, Listed, Shown};
+use crate::scim::{ErrorKind, ScimError, message, version};
 use crate::store::StoreError;
 
 /// The media type of every answer (RFC 7644 §8.1).
@@ -43,35 +43,44 @@ pub(super) fn json(status: StatusCode, body: &Value) -> Response {
     response
 }
 
-/// A resource.
-pub(super) fn resource(document: Document) -> Response {
-    json(StatusCode::OK, &Value::Object(document))
+/// A resource with its entity tag (RFC 7644 §3.14); 204 if it is not to be shown.
+pub(super) fn resource(status: StatusCode, shown: Shown) -> Response {
+    let mut response = match shown.document {
+        Some(document) => json(status, &Value::Object(document)),
+        None => nothing(),
+    };
+    insert(&mut response, header::ETAG, &shown.tag);
+    response
 }
 
-/// A created resource, with its address (RFC 7644 §3.3). The address is made of the id, which is
-/// always there, because the client may not want `meta`.
-pub(super) fn created(document: Document, endpoint: &str) -> Response {
-    let id = document.get("id").and_then(Value::as_str).unwrap_or_default();
-    let location = HeaderValue::from_str(&format!("{endpoint}/{id}"));
-    let mut response = json(StatusCode::CREATED, &Value::Object(document));
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
+/// A resource, unless the reader has it already: then 304.
+pub(super) fn read(shown: Shown, known: Option<&str>) -> Response {
+    if !known.is_some_and(|tags| version::names(tags, &shown.tag)) {
+        return resource(StatusCode::OK, shown);
     }
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    insert(&mut response, header::ETAG, &shown.tag);
     response
+}
+
+/// A created resource, with its address (RFC 7644 §3.3).
+pub(super) fn created(shown: Shown, endpoint: &str) -> Response {
+    let location = format!("{endpoint}/{}", shown.id);
+    let mut response = resource(StatusCode::CREATED, shown);
+    insert(&mut response, header::LOCATION, &location);
+    response
+}
+
+fn insert(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
 }
 
 /// A page of resources.
 pub(super) fn page(page: Listed, start_index: u64) -> Response {
     let resources: Vec<Value> = page.resources.into_iter().map(Value::Object).collect();
     json(StatusCode::OK, &message::list_response(page.total, start_index, &resources))
-}
-
-/// What a PATCH made of a resource.
-pub(super) fn patched(patched: Patched) -> Response {
-    match patched {
-        Patched::Resource(document) => resource(document),
-        Patched::TooLargeToShow => nothing(),
-    }
 }
 
 /// An answer without a body.
@@ -126,7 +135,7 @@ impl From<StoreError> for Failure {
             StoreError::Conflict => {
                 ScimError::new(ErrorKind::Uniqueness, "another request took the same name").into()
             }
-            StoreError::Contention(_) => unavailable(
+            StoreError::Contention(_) | StoreError::Stale => unavailable(
                 CONTENTION_RETRY_AFTER_S,
                 "too many requests changed this at once; nothing was kept",
             ),

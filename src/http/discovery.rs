@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::answer::{self, Answer, Failure};
 use super::extract::{Authorized, Id, Parameters};
+use crate::directory::Profile;
 use crate::scim::{ErrorKind, ScimError, discovery, message};
 
 pub(super) async fn service_provider_config(
@@ -12,7 +13,10 @@ pub(super) async fn service_provider_config(
     parameters: Parameters,
 ) -> Answer {
     refuse_filter(&parameters)?;
-    Ok(answer::json(StatusCode::OK, &discovery::service_provider_config(&caller.base)))
+    Ok(answer::json(
+        StatusCode::OK,
+        &discovery::service_provider_config(&caller.base, caller.profile == Profile::Interop),
+    ))
 }
 
 pub(super) async fn resource_types(
@@ -20,24 +24,27 @@ pub(super) async fn resource_types(
     parameters: Parameters,
 ) -> Answer {
     refuse_filter(&parameters)?;
-    let kinds = discovery::resource_types();
+    let kinds = caller.schemas.types().into_iter();
     Ok(all(&kinds.map(|kind| discovery::resource_type(kind, &caller.base)).collect::<Vec<_>>()))
 }
 
 pub(super) async fn resource_type(Authorized(caller): Authorized, Id(name): Id) -> Answer {
-    let kind = discovery::resource_types().find(|kind| kind.name.eq_ignore_ascii_case(&name));
+    let mut kinds = caller.schemas.types().into_iter();
+    let kind = kinds.find(|kind| kind.name.eq_ignore_ascii_case(&name));
     one(kind.map(|kind| discovery::resource_type(kind, &caller.base)), "resource type")
 }
 
 pub(super) async fn schemas(Authorized(caller): Authorized, parameters: Parameters) -> Answer {
     refuse_filter(&parameters)?;
-    Ok(all(&discovery::schemas()
+    Ok(all(&caller
+        .schemas
+        .all()
         .map(|schema| discovery::schema(schema, &caller.base))
         .collect::<Vec<_>>()))
 }
 
 pub(super) async fn schema(Authorized(caller): Authorized, Id(urn): Id) -> Answer {
-    let schema = discovery::schemas().find(|schema| schema.id.eq_ignore_ascii_case(&urn));
+    let schema = caller.schemas.all().find(|schema| schema.id.eq_ignore_ascii_case(&urn));
     one(schema.map(|schema| discovery::schema(schema, &caller.base)), "schema")
 }
 

@@ -2,16 +2,18 @@
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderName, header};
 use serde_json::Value;
 
 use super::answer::Failure;
 use super::{App, context};
-use crate::provision::{Caller, Query};
+use crate::provision::{Caller, Query, habits};
 use crate::scim::discovery::{PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
 use crate::scim::project::Projection;
 use crate::scim::schema::ResourceType;
+use crate::scim::schemas::Schemas;
+use crate::scim::version::Expected;
 use crate::scim::{ErrorKind, ScimError};
 
 /// The characters of an id in a path that are looked at; real ones have 36.
@@ -29,17 +31,22 @@ impl FromRequestParts<App> for Authorized {
         let token = token(parts).ok_or_else(Failure::no_key)?;
         let mut tx = app.provision.store.read().await?;
         let found = app.keyring.verify(&mut tx, token, context.from).await?;
-        Ok(Self(Caller {
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let mut caller = Caller {
             instance: found.key.instance,
             connection: found.key.connection,
             connection_name: found.connection_name,
             directory_key: found.directory_key,
             status: found.status,
             profile: found.profile,
+            habits: habits(found.profile),
+            schemas: Schemas::standard().clone(),
             key: found.key.id,
             request_id: Some(context.id),
             base: context.base,
-        }))
+        };
+        caller.recognise_agent(agent.unwrap_or_default());
+        Ok(Self(caller))
     }
 }
 
@@ -132,6 +139,37 @@ impl FromRequestParts<App> for Id {
             ScimError::new(ErrorKind::NotFound, "the id in the path is not valid text").into()
         })
     }
+}
+
+/// The version in which a write expects its resource: `If-Match`.
+pub(super) struct IfMatch(pub(super) Expected);
+
+impl FromRequestParts<App> for IfMatch {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Failure> {
+        Ok(Self(
+            header_list(parts, &header::IF_MATCH).map_or(Expected::ANY, |t| Expected::read(&t)),
+        ))
+    }
+}
+
+/// The versions that a reader has already: `If-None-Match`.
+pub(super) struct IfNoneMatch(pub(super) Option<String>);
+
+impl FromRequestParts<App> for IfNoneMatch {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Failure> {
+        Ok(Self(header_list(parts, &header::IF_NONE_MATCH)))
+    }
+}
+
+/// All values of a header that may come several times; text that is none counts as nothing.
+fn header_list(parts: &Parts, name: &HeaderName) -> Option<String> {
+    let values: Vec<&str> =
+        parts.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("")).collect();
+    (!values.is_empty()).then(|| values.join(","))
 }
 
 /// The query parameters that the protocol knows; all others are ignored.

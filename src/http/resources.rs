@@ -2,17 +2,19 @@
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::get;
 
 use super::App;
 use super::answer::{self, Answer};
-use super::extract::{Authorized, Body, Id, Parameters};
+use super::extract::{Authorized, Body, Id, IfMatch, IfNoneMatch, Parameters};
 use crate::provision::Resource;
 use crate::scim::message;
+use crate::scim::schemas::Schemas;
 
 /// The routes of one kind of resource, below its endpoint.
 pub(super) fn routes<R: Resource>() -> Router<App> {
-    let endpoint = R::kind().endpoint;
+    let endpoint = R::kind(Schemas::standard()).endpoint;
     let one = get(read::<R>).put(replace::<R>).patch(patch::<R>).delete(delete::<R>);
     Router::new()
         .route(endpoint, get(list::<R>).post(create::<R>))
@@ -24,7 +26,7 @@ async fn list<R: Resource>(
     Authorized(caller): Authorized,
     parameters: Parameters,
 ) -> Answer {
-    let query = parameters.query(R::kind())?;
+    let query = parameters.query(R::kind(&caller.schemas))?;
     let page = app.provision.list::<R>(&caller, &query).await?;
     Ok(answer::page(page, query.start_index))
 }
@@ -33,11 +35,12 @@ async fn read<R: Resource>(
     State(app): State<App>,
     Authorized(caller): Authorized,
     Id(id): Id,
+    IfNoneMatch(known): IfNoneMatch,
     parameters: Parameters,
 ) -> Answer {
-    let projection = parameters.projection(R::kind());
+    let projection = parameters.projection(R::kind(&caller.schemas));
     let found = app.provision.read::<R>(&caller, &id, &projection).await?;
-    Ok(answer::resource(found))
+    Ok(answer::read(found, known.as_deref()))
 }
 
 async fn create<R: Resource>(
@@ -46,9 +49,10 @@ async fn create<R: Resource>(
     parameters: Parameters,
     Body(body): Body,
 ) -> Answer {
-    let projection = parameters.projection(R::kind());
-    let created = app.provision.create::<R>(&caller, R::read_sent(body)?, &projection).await?;
-    let endpoint = format!("{}{}", caller.base, R::kind().endpoint);
+    let kind = R::kind(&caller.schemas);
+    let sent = R::read_sent(&caller.schemas, &caller.habits, body)?;
+    let created = app.provision.create::<R>(&caller, sent, &parameters.projection(kind)).await?;
+    let endpoint = format!("{}{}", caller.base, kind.endpoint);
     Ok(answer::created(created, &endpoint))
 }
 
@@ -56,31 +60,37 @@ async fn replace<R: Resource>(
     State(app): State<App>,
     Authorized(caller): Authorized,
     Id(id): Id,
+    IfMatch(expected): IfMatch,
     parameters: Parameters,
     Body(body): Body,
 ) -> Answer {
-    let (sent, projection) = (R::read_sent(body)?, parameters.projection(R::kind()));
-    let replaced = app.provision.replace::<R>(&caller, &id, sent, &projection).await?;
-    Ok(answer::resource(replaced))
+    let sent = R::read_sent(&caller.schemas, &caller.habits, body)?;
+    let projection = parameters.projection(R::kind(&caller.schemas));
+    let replaced = app.provision.replace::<R>(&caller, &id, &expected, sent, &projection).await?;
+    Ok(answer::resource(StatusCode::OK, replaced))
 }
 
 async fn patch<R: Resource>(
     State(app): State<App>,
     Authorized(caller): Authorized,
     Id(id): Id,
+    IfMatch(expected): IfMatch,
     parameters: Parameters,
     Body(body): Body,
 ) -> Answer {
-    let (operations, projection) = (message::read_patch(body)?, parameters.projection(R::kind()));
-    let patched = app.provision.patch::<R>(&caller, &id, operations, &projection).await?;
-    Ok(answer::patched(patched))
+    let operations = message::read_patch(&caller.habits, body)?;
+    let projection = parameters.projection(R::kind(&caller.schemas));
+    let patched =
+        app.provision.patch::<R>(&caller, &id, &expected, operations, &projection).await?;
+    Ok(answer::resource(StatusCode::OK, patched))
 }
 
 async fn delete<R: Resource>(
     State(app): State<App>,
     Authorized(caller): Authorized,
     Id(id): Id,
+    IfMatch(expected): IfMatch,
 ) -> Answer {
-    app.provision.delete::<R>(&caller, &id).await?;
+    app.provision.delete::<R>(&caller, &id, &expected).await?;
     Ok(answer::nothing())
 }

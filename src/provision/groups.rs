@@ -4,16 +4,20 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::members::{self, ANSWERED_MEMBERS_MAX, MemberChange};
-use super::resource::{Resource, holder, picks_up, record, show};
-use super::{Caller, Patched, Provision, Result, conflict_on, render, taken, transact};
+use super::resource::{Resource, holder, picks_up, record, show, shown};
+use super::{Caller, Provision, Result, Shown, conflict_on, render, taken, transact};
 use crate::clock::Ids;
 use crate::directory::{ConnectionId, Group, GroupId, InstanceId, Timestamp};
 use crate::scim::fold::fold;
+use crate::scim::habits::{Habits, Omitted};
 use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
-use crate::scim::resource::{self, member, require_attributes, require_fitting, require_indexable};
+use crate::scim::resource::{
+    self, LeftOut, keep_immutable, member, require_attributes, require_fitting, require_indexable,
+};
 use crate::scim::schema::ResourceType;
-use crate::scim::schemas::GROUP;
+use crate::scim::schemas::Schemas;
+use crate::scim::version::tag;
 use crate::scim::{Document, ScimError};
 use crate::store::audit::Author;
 use crate::store::memberships::Member;
@@ -31,12 +35,16 @@ pub struct SentGroup {
 
 impl SentGroup {
     /// Reads the body of a POST or PUT.
-    pub fn read(body: Value) -> std::result::Result<Self, ScimError> {
+    pub fn read(
+        kind: &ResourceType,
+        habits: &Habits,
+        body: Value,
+    ) -> std::result::Result<Self, ScimError> {
         let members = body.as_object().and_then(|body| member(body, "members"));
         let members =
             members.filter(|members| !members.is_null()).map(members::listed).transpose()?;
-        let mut document = resource::read(&GROUP, body)?;
-        require_attributes(&GROUP, &document)?;
+        let mut document = resource::read(kind, habits, body)?;
+        require_attributes(kind, &document)?;
         document.shift_remove("members");
         Ok(Self { document, members })
     }
@@ -49,16 +57,21 @@ pub struct Groups;
 impl Resource for Groups {
     type Row = Group;
     type Sent = SentGroup;
+    const NAME: &'static str = "Group";
     const NOUN: &'static str = "group";
     const TABLE: Table = groups::TABLE;
     const RELATED: &'static str = "members";
 
-    fn kind() -> &'static ResourceType {
-        &GROUP
+    fn kind(schemas: &Schemas) -> &ResourceType {
+        &schemas.group
     }
 
-    fn read_sent(body: Value) -> std::result::Result<SentGroup, ScimError> {
-        SentGroup::read(body)
+    fn read_sent(
+        schemas: &Schemas,
+        habits: &Habits,
+        body: Value,
+    ) -> std::result::Result<SentGroup, ScimError> {
+        SentGroup::read(&schemas.group, habits, body)
     }
 
     fn id(row: &Group) -> Uuid {
@@ -67,6 +80,10 @@ impl Resource for Groups {
 
     fn owner(row: &Group) -> Option<ConnectionId> {
         row.connection
+    }
+
+    fn version(row: &Group) -> i64 {
+        row.version
     }
 
     fn facets(row: &Group) -> Map<String, Value> {
@@ -101,18 +118,20 @@ impl Resource for Groups {
         caller: &Caller,
         row: Group,
         projection: &Projection,
-    ) -> Result<Patched> {
+    ) -> Result<Shown> {
         if projection.asks_for("members") || !projection.wants("members") {
-            return show::<Self>(tx, caller, row, projection).await.map(Patched::Resource);
+            return show::<Self>(tx, caller, row, projection).await;
         }
+        let acknowledged =
+            |row: &Group| Shown { id: row.id.0, tag: tag::<u8>(row.version, &[]), document: None };
         let limit = ANSWERED_MEMBERS_MAX + 1;
         let members =
             memberships::of_groups(tx, caller.instance, caller.viewer(), &[row.id], limit).await?;
         if i64::try_from(members.len()).unwrap_or(i64::MAX) > ANSWERED_MEMBERS_MAX {
-            return Ok(Patched::TooLargeToShow);
+            return Ok(acknowledged(&row));
         }
-        let shown = render::group(caller, &row, Some(&members));
-        Ok(Patched::Resource(projection.apply(&GROUP, shown)))
+        let rendered = render::group(caller, &row, Some(&members));
+        Ok(shown::<Self>(caller, &row, rendered, projection))
     }
 
     async fn create(
@@ -154,9 +173,13 @@ impl Resource for Groups {
         sent: SentGroup,
     ) -> Result<Group> {
         let SentGroup { mut document, members } = sent;
-        if let (None, Some(id)) = (document.get("externalId"), before.document.get("externalId")) {
+        if caller.habits.omitted_external_id == Omitted::Kept
+            && let (None, Some(id)) =
+                (document.get("externalId"), before.document.get("externalId"))
+        {
             document.insert("externalId".to_owned(), id.clone());
         }
+        keep_immutable(&caller.schemas.group, &before.document, &mut document, LeftOut::Kept)?;
         let members = members.map(MemberChange::replace_by).unwrap_or_default();
         keep(tx, caller, author, before, document, members).await
     }
@@ -177,7 +200,8 @@ impl Resource for Groups {
                 patch::apply(&mut document, change)?;
             }
         }
-        require_attributes(&GROUP, &document)?;
+        keep_immutable(&caller.schemas.group, &before.document, &mut document, LeftOut::Removed)?;
+        require_attributes(&caller.schemas.group, &document)?;
         keep(tx, caller, author, before, document, members).await
     }
 
@@ -189,7 +213,7 @@ impl Resource for Groups {
             modified_at: author.at,
             ..before.clone()
         };
-        groups::update(tx, caller.instance, &after).await?;
+        groups::update(tx, caller.instance, &before, &after).await?;
         record::<Groups>(tx, caller.instance, author, Some(&before), &after, "deleted").await
     }
 }
@@ -202,7 +226,6 @@ impl Provision {
         author: &Author,
         document: Document,
     ) -> Result<Group> {
-        require_attributes(&GROUP, &document)?;
         let mut group = blank(GroupId(self.ids.fresh()), author.at);
         group.document = document;
         derive(&mut group)?;
@@ -252,7 +275,7 @@ async fn keep(
         ..before.clone()
     };
     derive(&mut after)?;
-    groups::update(tx, caller.instance, &after)
+    groups::update(tx, caller.instance, &before, &after)
         .await
         .map_err(|error| conflict_on(error, "displayName", &after.display_name, "group"))?;
     if edited {

@@ -10,7 +10,7 @@ use super::{Caller, Listed, Query, Result};
 use crate::directory::ids;
 use crate::scim::filter::{self, Condition, Operand};
 use crate::scim::fold::fold;
-use crate::scim::schema::{ResourceType, Target};
+use crate::scim::schema::Target;
 use crate::scim::{Document, ErrorKind, ScimError};
 use crate::store::Tx;
 use crate::store::query::{self, Narrow, Page};
@@ -28,14 +28,16 @@ pub(super) async fn list<R: Resource>(
     caller: &Caller,
     query: &Query,
 ) -> Result<Listed> {
+    let kind = R::kind(&caller.schemas);
+    let filter = query.filter.as_deref().map(|text| filter::parse(text, &caller.habits));
     let condition =
-        query.filter.as_deref().map(|text| filter::compile(R::kind(), text)).transpose()?;
+        filter.transpose()?.map(|filter| filter::resolve(kind, &[], &filter)).transpose()?;
     let (narrow, exact) = condition.as_ref().map_or((Narrow::All(Vec::new()), true), narrow);
     let (total, documents) = match condition {
         Some(condition) if !exact => scan::<R>(tx, caller, query, &condition, &narrow).await?,
         _ => read::<R>(tx, caller, query, &narrow).await?,
     };
-    let project = |document| query.projection.apply(R::kind(), document);
+    let project = |document| query.projection.apply(kind, document);
     Ok(Listed { total, resources: documents.into_iter().map(project).collect() })
 }
 
@@ -78,7 +80,7 @@ async fn scan<R: Resource>(
         after = Some(R::id(last));
         scanned += rows.len();
         if scanned > SCAN_ROWS_MAX {
-            return Err(too_many(R::kind()).into());
+            return Err(too_many(R::NAME).into());
         }
         let documents = R::render(tx, caller, &rows, regarded).await?;
         for (row, document) in rows.into_iter().zip(documents) {
@@ -94,8 +96,8 @@ async fn scan<R: Resource>(
     Ok((total, R::render(tx, caller, &page, related).await?))
 }
 
-fn too_many(kind: &ResourceType) -> ScimError {
-    let indexed = match kind.name {
+fn too_many(kind: &str) -> ScimError {
+    let indexed = match kind {
         "Group" => "id, externalId, displayName and members",
         _ => "id, externalId, userName, displayName, active, emails.value and groups",
     };

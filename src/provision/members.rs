@@ -10,9 +10,9 @@ use scim_v2::filter::CompareOp;
 use serde_json::{Value, json};
 
 use super::{Caller, Result, render};
-use crate::directory::connection::UnknownMembers;
 use crate::directory::{Group, GroupId, MemberId, MemberKind, ids};
 use crate::scim::filter::{Condition, Operand};
+use crate::scim::habits::Treatment;
 use crate::scim::message::{Verb, placed};
 use crate::scim::patch::{Change, Spot};
 use crate::scim::resource::member;
@@ -83,7 +83,7 @@ impl MemberChange {
         group: GroupId,
         change: Change<'_>,
     ) -> Result<()> {
-        let Change { verb, spot, value, operation } = change;
+        let Change { verb, spot, value, operation, .. } = change;
         let refuse =
             |kind, detail: &str| Err(placed(ScimError::new(kind, detail), operation).into());
         match spot {
@@ -261,13 +261,13 @@ async fn note_unknown(
     let unknown: Vec<String> = strange.into_iter().chain(missing).collect();
     let shown: Vec<String> =
         unknown.iter().take(UNKNOWN_SHOWN_MAX).map(|id| id.chars().take(64).collect()).collect();
-    match caller.profile.unknown_members() {
-        UnknownMembers::Refuse => Err(ScimError::invalid_value(
+    match caller.habits.unknown_members {
+        Treatment::Refuse => Err(ScimError::invalid_value(
             "members.value",
             &format!("names nobody in this directory: \"{}\"", shown.join("\", \"")),
         )
         .into()),
-        UnknownMembers::Skip => {
+        Treatment::Take => {
             let event = author.event(Category::UserSync, "group.members_unknown", "group", group.0);
             let after = Some(json!({ "count": unknown.len(), "members": shown }));
             let rule = Some("unknown members are left out".to_owned());

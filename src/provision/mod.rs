@@ -7,22 +7,29 @@ mod groups;
 mod list;
 mod manager;
 mod members;
+mod profile;
 mod render;
 mod resource;
 pub mod setup;
 mod users;
 
+use std::sync::Arc;
+
 use crate::clock::{Clock, Ids};
 use crate::directory::{ConnectionId, ConnectionStatus, InstanceId, KeyId, Profile, Timestamp};
+use crate::scim::habits::Habits;
 use crate::scim::project::Projection;
+use crate::scim::schemas::Schemas;
 use crate::scim::{Document, ErrorKind, ScimError};
 use crate::store::audit::Author;
 use crate::store::query::Viewer;
 use crate::store::{Store, StoreError};
+use uuid::Uuid;
 
 pub use groups::{Groups, SentGroup};
 pub use list::SCAN_ROWS_MAX;
 pub use members::ANSWERED_MEMBERS_MAX;
+pub use profile::habits;
 pub use resource::Resource;
 pub use users::Users;
 
@@ -58,6 +65,10 @@ pub struct Caller {
     pub status: ConnectionStatus,
     /// Whose habits it follows.
     pub profile: Profile,
+    /// How the client is treated, as its profile says or as it was recognised.
+    pub habits: Habits,
+    /// The schemas of the instance.
+    pub schemas: Arc<Schemas>,
     /// The key that was used.
     pub key: KeyId,
     /// The request.
@@ -88,13 +99,15 @@ pub struct Listed {
     pub resources: Vec<Document>,
 }
 
-/// What a PATCH is answered with.
+/// A resource as its client reads it.
 #[derive(Debug, Clone)]
-pub enum Patched {
-    /// The resource.
-    Resource(Document),
-    /// Nothing: the group has more members than a client should have to read for one change.
-    TooLargeToShow,
+pub struct Shown {
+    /// Its id.
+    pub id: Uuid,
+    /// Its entity tag.
+    pub tag: String,
+    /// What the client asked for of it; `None` if a change of it is acknowledged without showing it.
+    pub document: Option<Document>,
 }
 
 /// Why a use case did not happen.
@@ -126,9 +139,9 @@ macro_rules! transact {
                 }
             };
             match done {
-                Err($crate::provision::Error::Store($crate::store::StoreError::Contention(_)))
-                    if attempt < $crate::provision::ATTEMPTS_MAX =>
-                {
+                Err($crate::provision::Error::Store(
+                    $crate::store::StoreError::Contention(_) | $crate::store::StoreError::Stale,
+                )) if attempt < $crate::provision::ATTEMPTS_MAX => {
                     attempt += 1;
                 }
                 done => break done,

@@ -7,7 +7,8 @@ use crate::directory::{Account, Group, GroupId, MemberKind, Timestamp};
 use crate::scim::Document;
 use crate::scim::resource::is_urn;
 use crate::scim::schema::ResourceType;
-use crate::scim::schemas::{DIRECTORY_USER, GROUP, USER};
+use crate::scim::schemas::DIRECTORY_USER;
+use crate::scim::version::tag;
 use crate::store::memberships::{Belonging, Member};
 use scim_v2::schema_urns;
 
@@ -18,14 +19,20 @@ pub(super) fn user(caller: &Caller, account: &Account, groups: &[Belonging]) -> 
         (account.manager.account, document.get_mut(schema_urns::ENTERPRISE_USER))
         && let Some(Value::Object(parts)) = enterprise.get_mut("manager")
     {
-        parts.insert("$ref".to_owned(), location(caller, &USER, manager).into());
+        parts.insert("$ref".to_owned(), location(caller, &caller.schemas.user, manager).into());
     }
     if !groups.is_empty() {
         let groups = groups.iter().map(|group| belonging(caller, group)).collect();
         document.insert("groups".to_owned(), Value::Array(groups));
     }
     document.insert(DIRECTORY_USER.to_owned(), directory_view(caller, account));
-    resource(caller, &USER, account.id, document, (account.created_at, account.modified_at))
+    let shown: Vec<_> = groups.iter().map(|group| (group.group, &group.display)).collect();
+    let meta = Meta {
+        created: account.created_at,
+        modified: account.modified_at,
+        version: tag(account.version, &shown),
+    };
+    resource(caller, &caller.schemas.user, account.id, document, &meta)
 }
 
 /// The Group of a group, with its members if they were asked for.
@@ -35,15 +42,21 @@ pub(super) fn group(caller: &Caller, group: &Group, members: Option<&[Member]>) 
         let members = members.iter().map(|shown| member(caller, shown)).collect();
         document.insert("members".to_owned(), Value::Array(members));
     }
-    resource(caller, &GROUP, group.id, document, (group.created_at, group.modified_at))
+    let shown: Vec<_> = members.iter().copied().flatten().map(|member| member.id).collect();
+    let meta = Meta {
+        created: group.created_at,
+        modified: group.modified_at,
+        version: tag(group.version, &shown),
+    };
+    resource(caller, &caller.schemas.group, group.id, document, &meta)
 }
 
 /// A member of a group, as it is shown in the group: what RFC 7643 §8.7.1 defines and no more, because
 /// strict clients compare a member with what they sent.
 pub(super) fn member(caller: &Caller, member: &Member) -> Value {
     let (kind, name) = match member.kind {
-        MemberKind::Account => (&*USER, "User"),
-        MemberKind::Group => (&*GROUP, "Group"),
+        MemberKind::Account => (&caller.schemas.user, "User"),
+        MemberKind::Group => (&caller.schemas.group, "Group"),
     };
     json!({
         "value": member.id,
@@ -61,7 +74,7 @@ fn belonging(caller: &Caller, belonging: &Belonging) -> Value {
     let id: GroupId = belonging.group;
     json!({
         "value": id,
-        "$ref": location(caller, &GROUP, id),
+        "$ref": location(caller, &caller.schemas.group, id),
         "display": belonging.display,
         "type": "direct",
     })
@@ -80,13 +93,20 @@ fn directory_view(caller: &Caller, account: &Account) -> Value {
     view.into()
 }
 
+/// What differs from resource to resource in its `meta`.
+struct Meta {
+    created: Timestamp,
+    modified: Timestamp,
+    version: String,
+}
+
 /// Puts around a document what every resource has (RFC 7643 §3.1).
 fn resource(
     caller: &Caller,
     kind: &ResourceType,
     id: impl std::fmt::Display + Copy,
     document: Document,
-    (created, modified): (Timestamp, Timestamp),
+    meta: &Meta,
 ) -> Document {
     let urns = document.keys().filter(|key| is_urn(key));
     let schemas: Vec<Value> =
@@ -99,9 +119,10 @@ fn resource(
         "meta".to_owned(),
         json!({
             "resourceType": kind.name,
-            "created": created,
-            "lastModified": modified,
+            "created": meta.created,
+            "lastModified": meta.modified,
             "location": location(caller, kind, id),
+            "version": meta.version,
         }),
     );
     shown

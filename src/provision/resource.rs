@@ -8,14 +8,17 @@ use std::future::Future;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Caller, Listed, Patched, Provision, Query, Result, list, not_found, transact};
+use super::{Caller, Listed, Provision, Query, Result, Shown, list, not_found, transact};
 use crate::clock::Ids;
 use crate::directory::rules::{Claim, claim};
 use crate::directory::{ConnectionId, InstanceId, ids};
+use crate::scim::habits::Habits;
 use crate::scim::message::Operation;
 use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
 use crate::scim::schema::ResourceType;
+use crate::scim::schemas::Schemas;
+use crate::scim::version::Expected;
 use crate::scim::{Document, ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
 use crate::store::query::{self, Narrow, Purpose, Table, Viewer};
@@ -27,6 +30,8 @@ pub trait Resource: 'static {
     type Row: Record + Sync;
     /// What a client sends to create or replace one.
     type Sent: Clone + Send + Sync;
+    /// What the protocol calls it.
+    const NAME: &'static str;
     /// What the directory calls it, in the audit trail.
     const NOUN: &'static str;
     /// Its table.
@@ -35,13 +40,19 @@ pub trait Resource: 'static {
     const RELATED: &'static str;
 
     /// Its schemas.
-    fn kind() -> &'static ResourceType;
+    fn kind(schemas: &Schemas) -> &ResourceType;
     /// Reads the body of a POST or PUT.
-    fn read_sent(body: Value) -> std::result::Result<Self::Sent, ScimError>;
+    fn read_sent(
+        schemas: &Schemas,
+        habits: &Habits,
+        body: Value,
+    ) -> std::result::Result<Self::Sent, ScimError>;
     /// The id of a row.
     fn id(row: &Self::Row) -> Uuid;
     /// The connection that owns a row.
     fn owner(row: &Self::Row) -> Option<ConnectionId>;
+    /// How often a row has changed.
+    fn version(row: &Self::Row) -> i64;
     /// A row as the audit trail compares it: its document and what the server made of it.
     fn facets(row: &Self::Row) -> Map<String, Value>;
     /// The rule behind the state of a row, where one fired.
@@ -62,7 +73,7 @@ pub trait Resource: 'static {
         caller: &Caller,
         row: Self::Row,
         projection: &Projection,
-    ) -> impl Future<Output = Result<Patched>> + Send;
+    ) -> impl Future<Output = Result<Shown>> + Send;
 
     /// Keeps a new row, or picks up the Local one of the same name.
     fn create(
@@ -110,9 +121,9 @@ impl Provision {
         caller: &Caller,
         id: &str,
         projection: &Projection,
-    ) -> Result<Document> {
+    ) -> Result<Shown> {
         let mut tx = self.store.read().await?;
-        let row = find::<R>(&mut tx, caller, id, Purpose::Look).await?;
+        let row = find::<R>(&mut tx, caller, id, Purpose::Look, &Expected::ANY).await?;
         show::<R>(&mut tx, caller, row, projection).await
     }
 
@@ -123,7 +134,7 @@ impl Provision {
         caller: &Caller,
         sent: R::Sent,
         projection: &Projection,
-    ) -> Result<Document> {
+    ) -> Result<Shown> {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
         transact!(self.store, |tx| {
@@ -134,18 +145,19 @@ impl Provision {
         })
     }
 
-    /// Replaces a resource by what the client sent.
+    /// Replaces a resource by what the client sent, if it is in the version that the client expects.
     pub async fn replace<R: Resource>(
         &self,
         caller: &Caller,
         id: &str,
+        expected: &Expected,
         sent: R::Sent,
         projection: &Projection,
-    ) -> Result<Document> {
+    ) -> Result<Shown> {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
         transact!(self.store, |tx| {
-            match replace::<R>(&mut tx, caller, &author, id, sent.clone()).await {
+            match replace::<R>(&mut tx, caller, &author, id, expected, sent.clone()).await {
                 Ok(row) => show::<R>(&mut tx, caller, row, projection).await,
                 Err(error) => Err(error),
             }
@@ -157,14 +169,15 @@ impl Provision {
         &self,
         caller: &Caller,
         id: &str,
+        expected: &Expected,
         operations: Vec<Operation>,
         projection: &Projection,
-    ) -> Result<Patched> {
+    ) -> Result<Shown> {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
-        let changes = patch::changes(R::kind(), operations)?;
+        let changes = patch::changes(R::kind(&caller.schemas), &caller.habits, operations)?;
         transact!(self.store, |tx| {
-            match change::<R>(&mut tx, caller, &author, id, changes.clone()).await {
+            match change::<R>(&mut tx, caller, &author, id, expected, changes.clone()).await {
                 Ok(row) => R::render_changed(&mut tx, caller, row, projection).await,
                 Err(error) => Err(error),
             }
@@ -174,10 +187,15 @@ impl Provision {
     /// Deletes a resource: from now on it is a 404 and its name is free.
     ///
     /// A Local one is refused: a connection deletes what it has provisioned, nothing else.
-    pub async fn delete<R: Resource>(&self, caller: &Caller, id: &str) -> Result<()> {
+    pub async fn delete<R: Resource>(
+        &self,
+        caller: &Caller,
+        id: &str,
+        expected: &Expected,
+    ) -> Result<()> {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
-        transact!(self.store, |tx| delete::<R>(&mut tx, caller, &author, id).await)
+        transact!(self.store, |tx| delete::<R>(&mut tx, caller, &author, id, expected).await)
     }
 }
 
@@ -187,7 +205,7 @@ pub(super) fn picks_up<R: Resource>(row: &R::Row, caller: &Caller) -> Result<boo
         Claim::Own => Ok(false),
         Claim::PickUp => Ok(true),
         // The caller cannot see such a row; code that forgets this must not write it either.
-        Claim::Foreign => Err(not_found(R::kind().name, &R::id(row).to_string())),
+        Claim::Foreign => Err(not_found(R::NAME, &R::id(row).to_string())),
     }
 }
 
@@ -232,10 +250,26 @@ pub(super) async fn show<R: Resource>(
     caller: &Caller,
     row: R::Row,
     projection: &Projection,
-) -> Result<Document> {
+) -> Result<Shown> {
     let rows = [row];
-    let shown = R::render(tx, caller, &rows, projection.wants(R::RELATED)).await?;
-    Ok(shown.into_iter().next().map(|row| projection.apply(R::kind(), row)).unwrap_or_default())
+    let rendered = R::render(tx, caller, &rows, projection.wants(R::RELATED)).await?;
+    let [row] = rows;
+    Ok(shown::<R>(caller, &row, rendered.into_iter().next().unwrap_or_default(), projection))
+}
+
+/// A rendered row as its client asked for it.
+pub(super) fn shown<R: Resource>(
+    caller: &Caller,
+    row: &R::Row,
+    rendered: Document,
+    projection: &Projection,
+) -> Shown {
+    let tag = rendered.get("meta").and_then(|meta| meta.get("version")?.as_str());
+    Shown {
+        id: R::id(row),
+        tag: tag.unwrap_or_default().to_owned(),
+        document: Some(projection.apply(R::kind(&caller.schemas), rendered)),
+    }
 }
 
 async fn find<R: Resource>(
@@ -243,12 +277,15 @@ async fn find<R: Resource>(
     caller: &Caller,
     id: &str,
     purpose: Purpose,
+    expected: &Expected,
 ) -> Result<R::Row> {
-    let unknown = || not_found(R::kind().name, id);
+    let unknown = || not_found(R::NAME, id);
     let narrow = Narrow::Id(ids::exact(id).ok_or_else(unknown)?);
     let (instance, viewer) = (caller.instance, caller.viewer());
     let found = query::one(tx, &R::TABLE, instance, viewer, &narrow, purpose).await?;
-    found.ok_or_else(unknown)
+    let row = found.ok_or_else(unknown)?;
+    expected.require(R::version(&row))?;
+    Ok(row)
 }
 
 async fn replace<R: Resource>(
@@ -256,9 +293,10 @@ async fn replace<R: Resource>(
     caller: &Caller,
     author: &Author,
     id: &str,
+    expected: &Expected,
     sent: R::Sent,
 ) -> Result<R::Row> {
-    let before = find::<R>(tx, caller, id, Purpose::Change).await?;
+    let before = find::<R>(tx, caller, id, Purpose::Change, expected).await?;
     R::replace(tx, caller, author, before, sent).await
 }
 
@@ -267,9 +305,10 @@ async fn change<R: Resource>(
     caller: &Caller,
     author: &Author,
     id: &str,
+    expected: &Expected,
     changes: Vec<Change<'_>>,
 ) -> Result<R::Row> {
-    let before = find::<R>(tx, caller, id, Purpose::Change).await?;
+    let before = find::<R>(tx, caller, id, Purpose::Change, expected).await?;
     R::change(tx, caller, author, before, changes).await
 }
 
@@ -278,13 +317,14 @@ async fn delete<R: Resource>(
     caller: &Caller,
     author: &Author,
     id: &str,
+    expected: &Expected,
 ) -> Result<()> {
-    let before = find::<R>(tx, caller, id, Purpose::Change).await?;
+    let before = find::<R>(tx, caller, id, Purpose::Change, expected).await?;
     if picks_up::<R>(&before, caller)? {
         let detail = format!(
             "the {} is Local: this connection never provisioned it, so an administrator has to \
              delete it",
-            R::kind().name
+            R::NAME
         );
         return Err(ScimError::new(ErrorKind::Forbidden, detail).into());
     }

@@ -4,7 +4,7 @@ use scim_v2::schema_urns;
 use serde_json::{Map, Value};
 
 use super::resource::{Resource, holder, picks_up, record, show};
-use super::{Caller, Patched, Provision, Result, conflict_on, manager, render, taken, transact};
+use super::{Caller, Provision, Result, Shown, conflict_on, manager, render, taken, transact};
 use crate::clock::Ids;
 use crate::directory::rules::{Facts, effective_status};
 use crate::directory::{
@@ -12,11 +12,14 @@ use crate::directory::{
     Timestamp,
 };
 use crate::scim::fold::fold;
+use crate::scim::habits::{Habits, Omitted};
 use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
-use crate::scim::resource::{self, is_urn, require_attributes, require_fitting, require_indexable};
+use crate::scim::resource::{
+    self, LeftOut, is_urn, keep_immutable, require_attributes, require_fitting, require_indexable,
+};
 use crate::scim::schema::ResourceType;
-use crate::scim::schemas::USER;
+use crate::scim::schemas::Schemas;
 use crate::scim::{Document, ScimError};
 use crate::store::audit::Author;
 use crate::store::query::{Narrow, Table};
@@ -33,17 +36,22 @@ pub struct Users;
 impl Resource for Users {
     type Row = Account;
     type Sent = Document;
+    const NAME: &'static str = "User";
     const NOUN: &'static str = "account";
     const TABLE: Table = accounts::TABLE;
     const RELATED: &'static str = "groups";
 
-    fn kind() -> &'static ResourceType {
-        &USER
+    fn kind(schemas: &Schemas) -> &ResourceType {
+        &schemas.user
     }
 
-    fn read_sent(body: Value) -> std::result::Result<Document, ScimError> {
-        let document = resource::read(&USER, body)?;
-        require_attributes(&USER, &document)?;
+    fn read_sent(
+        schemas: &Schemas,
+        habits: &Habits,
+        body: Value,
+    ) -> std::result::Result<Document, ScimError> {
+        let document = resource::read(&schemas.user, habits, body)?;
+        require_attributes(&schemas.user, &document)?;
         Ok(document)
     }
 
@@ -53,6 +61,10 @@ impl Resource for Users {
 
     fn owner(row: &Account) -> Option<ConnectionId> {
         row.connection
+    }
+
+    fn version(row: &Account) -> i64 {
+        row.version
     }
 
     fn rule(row: &Account) -> Option<&'static str> {
@@ -92,8 +104,8 @@ impl Resource for Users {
         caller: &Caller,
         row: Account,
         projection: &Projection,
-    ) -> Result<Patched> {
-        show::<Self>(tx, caller, row, projection).await.map(Patched::Resource)
+    ) -> Result<Shown> {
+        show::<Self>(tx, caller, row, projection).await
     }
 
     async fn create(
@@ -130,8 +142,9 @@ impl Resource for Users {
         Err(taken("userName", &account.user_name, "account"))
     }
 
-    /// Clients leave out what they do not manage, so a missing `externalId` or `active` stays as it
-    /// is, and a PUT that disables keeps the extensions that it does not name.
+    /// A missing `active` stays as it is: nobody who was shut out is let in by silence. So does a
+    /// missing `externalId` for clients that leave out what they do not manage, and a PUT that disables
+    /// keeps the extensions that it does not name.
     async fn replace(
         tx: &mut Tx,
         caller: &Caller,
@@ -139,7 +152,8 @@ impl Resource for Users {
         before: Account,
         sent: Document,
     ) -> Result<Account> {
-        let document = replaced(&before, sent);
+        let mut document = replaced(&caller.habits, &before, sent);
+        keep_immutable(&caller.schemas.user, &before.document, &mut document, LeftOut::Kept)?;
         keep(tx, caller, author, before, document).await
     }
 
@@ -158,7 +172,8 @@ impl Resource for Users {
         if let (None, Some(active)) = (document.get("active"), before.document.get("active")) {
             document.insert("active".to_owned(), active.clone());
         }
-        require_attributes(&USER, &document)?;
+        keep_immutable(&caller.schemas.user, &before.document, &mut document, LeftOut::Removed)?;
+        require_attributes(&caller.schemas.user, &document)?;
         keep(tx, caller, author, before, document).await
     }
 
@@ -185,7 +200,6 @@ impl Provision {
         author: &Author,
         document: Document,
     ) -> Result<Account> {
-        require_attributes(&USER, &document)?;
         let mut account = blank(AccountId(self.ids.fresh()), author.at);
         account.document = document;
         account.document.entry("active").or_insert(Value::Bool(true));
@@ -237,8 +251,12 @@ async fn keep(
     Ok(after)
 }
 
-fn replaced(before: &Account, mut document: Document) -> Document {
-    for kept in ["externalId", "active"] {
+fn replaced(habits: &Habits, before: &Account, mut document: Document) -> Document {
+    let kept: &[&str] = match habits.omitted_external_id {
+        Omitted::Kept => &["externalId", "active"],
+        Omitted::Cleared => &["active"],
+    };
+    for &kept in kept {
         if let (None, Some(value)) = (document.get(kept), before.document.get(kept)) {
             document.insert(kept.to_owned(), value.clone());
         }

@@ -4,7 +4,6 @@ use scim_v2::schema_urns;
 use serde_json::{Value, json};
 
 use super::schema::{ResourceType, Schema};
-use super::schemas::{GROUP, USER};
 
 /// The path of the protocol below the public address of the server.
 pub const SCIM_PATH: &str = "/scim/v2";
@@ -15,22 +14,39 @@ pub const PAGE_COUNT_DEFAULT: u64 = 100;
 /// The resources on a page at most, whatever `count` the client names.
 pub const PAGE_COUNT_MAX: u64 = 1000;
 
-/// Every resource type that the server serves.
-pub fn resource_types() -> impl Iterator<Item = &'static ResourceType> {
-    [&*USER, &*GROUP].into_iter()
-}
+/// The operations of a bulk request at most.
+pub const BULK_OPERATIONS_MAX: usize = 1000;
 
-/// `/ServiceProviderConfig` (RFC 7643 §5). `base` is the absolute address of `/scim/v2`.
+/// The bytes of a bulk request at most: its operations are held in memory together.
+pub const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a cursor can be used, in seconds.
+pub const CURSOR_SECONDS_MAX: i64 = 3600;
+
+/// `/ServiceProviderConfig` (RFC 7643 §5, RFC 9865 §4). `base` is the absolute address of `/scim/v2`;
+/// `conforms` says whether the connection's profile is the interoperability profile.
 #[must_use]
-pub fn service_provider_config(base: &str) -> Value {
-    json!({
+pub fn service_provider_config(base: &str, conforms: bool) -> Value {
+    let mut config = json!({
         "schemas": [schema_urns::SERVICE_PROVIDER_CONFIG],
         "patch": { "supported": true },
-        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
+        "bulk": {
+            "supported": true,
+            "maxOperations": BULK_OPERATIONS_MAX,
+            "maxPayloadSize": BULK_BYTES_MAX,
+        },
         "filter": { "supported": true, "maxResults": PAGE_COUNT_MAX },
         "changePassword": { "supported": false },
-        "sort": { "supported": false },
-        "etag": { "supported": false },
+        "sort": { "supported": true },
+        "etag": { "supported": true },
+        "pagination": {
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": PAGE_COUNT_DEFAULT,
+            "maxPageSize": PAGE_COUNT_MAX,
+            "cursorTimeout": CURSOR_SECONDS_MAX,
+        },
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "API key",
@@ -42,7 +58,12 @@ pub fn service_provider_config(base: &str) -> Value {
             "resourceType": "ServiceProviderConfig",
             "location": format!("{base}/ServiceProviderConfig"),
         },
-    })
+    });
+    // Said only where it is true: strict clients refuse a member that RFC 7643 does not know.
+    if let (true, Some(config)) = (conforms, config.as_object_mut()) {
+        config.insert("interopProfileConformant".to_owned(), true.into());
+    }
+    config
 }
 
 /// One entry of `/ResourceTypes` (RFC 7643 §6); its `id` is its name.
@@ -66,11 +87,6 @@ pub fn resource_type(kind: &ResourceType, base: &str) -> Value {
             "location": format!("{base}/ResourceTypes/{}", kind.name),
         },
     })
-}
-
-/// Every schema that a resource type names, each once.
-pub fn schemas() -> impl Iterator<Item = &'static Schema> {
-    resource_types().flat_map(|kind| std::iter::once(&kind.schema).chain(&kind.extensions))
 }
 
 /// One entry of `/Schemas` (RFC 7643 §7).

@@ -36,6 +36,12 @@ pub enum ErrorKind {
     NoTarget,
     /// 400: a value is missing or of the wrong type.
     InvalidValue,
+    /// 400: the cursor is none of this server's, or of another query (RFC 9865 §2.1).
+    InvalidCursor,
+    /// 400: the cursor is too old (RFC 9865 §2.1).
+    ExpiredCursor,
+    /// 400: the count of a page read by cursor is no count (RFC 9865 §2.1).
+    InvalidCount,
     /// 401: no valid API key came with the request.
     Unauthorized,
     /// 403: the key is good, the operation is not allowed.
@@ -44,6 +50,8 @@ pub enum ErrorKind {
     NotFound,
     /// 405: the endpoint does not know the method.
     MethodNotAllowed,
+    /// 412: the resource is not in the version that the request names.
+    PreconditionFailed,
     /// 413: the body is over the limit.
     TooLarge,
     /// 415: the body is plainly not JSON.
@@ -75,12 +83,16 @@ impl ErrorKind {
             | Self::InvalidSyntax
             | Self::InvalidPath
             | Self::NoTarget
-            | Self::InvalidValue => 400,
+            | Self::InvalidValue
+            | Self::InvalidCursor
+            | Self::ExpiredCursor
+            | Self::InvalidCount => 400,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Uniqueness => 409,
+            Self::PreconditionFailed => 412,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::TooManyRequests { .. } => 429,
@@ -102,10 +114,14 @@ impl ErrorKind {
             Self::InvalidPath => Some("invalidPath"),
             Self::NoTarget => Some("noTarget"),
             Self::InvalidValue => Some("invalidValue"),
+            Self::InvalidCursor => Some("invalidCursor"),
+            Self::ExpiredCursor => Some("expiredCursor"),
+            Self::InvalidCount => Some("invalidCount"),
             Self::Unauthorized
             | Self::Forbidden
             | Self::NotFound
             | Self::MethodNotAllowed
+            | Self::PreconditionFailed
             | Self::TooLarge
             | Self::UnsupportedMediaType
             | Self::TooManyRequests { .. }

@@ -7,12 +7,13 @@
 use std::cmp::Ordering;
 
 use scim_v2::ScimDateTime;
-use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter, ValFilter};
+use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter, ValFilter, ValuePath};
 use serde_json::Value;
 
 use super::fold::fold;
 use super::grammar::{self, GrammarError};
-use super::schema::{Attribute, Kind, Place, ResourceType, Target};
+use super::habits::{Habits, Treatment};
+use super::schema::{Attribute, Kind, Place, ResourceType, Returned, Target};
 use super::{Document, ScimError};
 
 /// A filter whose attributes are resolved and whose values fit their types.
@@ -54,14 +55,30 @@ pub enum Operand {
     Time(ScimDateTime),
 }
 
-/// Parses and resolves the filter of a query for resources of one type.
-///
-/// Fails with `invalidFilter` when the text is no filter, names an attribute that no schema of the
-/// type defines, or compares in a way that the attribute's type does not have.
-pub fn compile<'a>(kind: &'a ResourceType, text: &str) -> Result<Condition<'a>, ScimError> {
+/// Parses the filter of a query, with the liberties that the client may take.
+pub fn parse(text: &str, habits: &Habits) -> Result<Filter, ScimError> {
     let filter = grammar::parse_filter(text)
         .map_err(|error: GrammarError| ScimError::invalid_filter(error.to_string()))?;
-    resolve(kind, &filter)
+    if habits.loose_filters == Treatment::Refuse && text.trim().parse::<Filter>().is_err() {
+        return Err(ScimError::invalid_filter(
+            "the filter takes liberties with the grammar of RFC 7644 §3.4.2.2, for example a value \
+             without quotes",
+        ));
+    }
+    Ok(filter)
+}
+
+/// Resolves the filter of a query for resources of one type. What only another of the types that are
+/// queried together defines has no value in this one.
+///
+/// Fails with `invalidFilter` when the filter names an attribute that no schema of these types defines,
+/// or compares in a way that the attribute's type does not have.
+pub fn resolve<'a>(
+    kind: &'a ResourceType,
+    others: &[&'a ResourceType],
+    filter: &Filter,
+) -> Result<Condition<'a>, ScimError> {
+    Resolver { kind, others }.resolve(filter)
 }
 
 /// Resolves the filter inside the brackets of a value path on `attribute`.
@@ -169,34 +186,58 @@ fn elements(value: Option<&Value>) -> Vec<&Value> {
     }
 }
 
-fn resolve<'a>(kind: &'a ResourceType, filter: &Filter) -> Result<Condition<'a>, ScimError> {
-    let each = |filters: &[Filter]| {
-        filters.iter().map(|filter| resolve(kind, filter)).collect::<Result<_, _>>()
-    };
-    let target = |path: &AttrPath| match kind.resolve(path) {
-        Place::Known(target) => Ok(target),
-        Place::Extension(_) | Place::Resource | Place::Foreign | Place::Unknown => {
-            Err(unknown_attribute(path, kind.name))
-        }
-    };
-    Ok(match filter {
-        Filter::Attr(expression) => compile_expression(expression, target)?,
-        Filter::ValuePath(path) => {
-            let target = target(&path.attr)?;
-            if target.sub.is_some() || target.attribute.kind != Kind::Complex {
-                return Err(ScimError::invalid_filter(format!(
-                    "{} has no sub-attributes: a filter in brackets cannot follow it",
-                    path.attr
-                )));
-            }
-            let inner = compile_element(target.attribute, &path.filter)?;
-            Condition::Element(target, Box::new(inner))
-        }
-        Filter::Not(inner) => Condition::Not(Box::new(resolve(kind, inner)?)),
-        Filter::And(parts) => Condition::And(each(parts)?),
-        Filter::Or(parts) => Condition::Or(each(parts)?),
-    })
+struct Resolver<'a, 'o> {
+    kind: &'a ResourceType,
+    others: &'o [&'a ResourceType],
 }
+
+impl<'a> Resolver<'a, '_> {
+    fn resolve(&self, filter: &Filter) -> Result<Condition<'a>, ScimError> {
+        let each = |filters: &[Filter]| {
+            filters.iter().map(|filter| self.resolve(filter)).collect::<Result<_, _>>()
+        };
+        Ok(match filter {
+            Filter::Attr(AttrExp::Present(path) | AttrExp::Comparison(path, ..))
+            | Filter::ValuePath(ValuePath { attr: path, .. })
+                if self.is_elsewhere(path) =>
+            {
+                NOTHING
+            }
+            Filter::Attr(expression) => compile_expression(expression, |path| self.target(path))?,
+            Filter::ValuePath(path) => {
+                let target = self.target(&path.attr)?;
+                if target.sub.is_some() || target.attribute.kind != Kind::Complex {
+                    return Err(ScimError::invalid_filter(format!(
+                        "{} has no sub-attributes: a filter in brackets cannot follow it",
+                        path.attr
+                    )));
+                }
+                let inner = compile_element(target.attribute, &path.filter)?;
+                Condition::Element(target, Box::new(inner))
+            }
+            Filter::Not(inner) => Condition::Not(Box::new(self.resolve(inner)?)),
+            Filter::And(parts) => Condition::And(each(parts)?),
+            Filter::Or(parts) => Condition::Or(each(parts)?),
+        })
+    }
+
+    fn target(&self, path: &AttrPath) -> Result<Target<'a>, ScimError> {
+        match self.kind.resolve(path) {
+            // What is never returned could be found out letter by letter.
+            Place::Known(target) if target.leaf().returned != Returned::Never => Ok(target),
+            _ => Err(unknown_attribute(path, self.kind.name)),
+        }
+    }
+
+    /// Whether only another type that is queried too defines the attribute.
+    fn is_elsewhere(&self, path: &AttrPath) -> bool {
+        let defines = |kind: &ResourceType| matches!(kind.resolve(path), Place::Known(_));
+        !defines(self.kind) && self.others.iter().any(|kind| defines(kind))
+    }
+}
+
+/// What holds for no resource.
+const NOTHING: Condition<'static> = Condition::Or(Vec::new());
 
 fn compile_expression<'a>(
     expression: &AttrExp,

@@ -4,6 +4,7 @@ use scim_v2::filter::PatchPath;
 use scim_v2::schema_urns;
 use serde_json::{Map, Value, json};
 
+use super::habits::{Habits, Treatment};
 use super::{ErrorKind, ScimError, grammar, resource};
 
 /// The operations that one PATCH request may hold.
@@ -48,7 +49,7 @@ pub fn list_response(total: u64, start_index: u64, resources: &[Value]) -> Value
 ///
 /// Fails with `invalidSyntax` when the body is no such message, with `invalidPath` when a path
 /// cannot be parsed; both name the operation by its place, counted from 1.
-pub fn read_patch(body: Value) -> Result<Vec<Operation>, ScimError> {
+pub fn read_patch(habits: &Habits, body: Value) -> Result<Vec<Operation>, ScimError> {
     let Value::Object(mut body) = body else {
         return Err(ScimError::invalid_syntax("the body must be a JSON object: a PatchOp message"));
     };
@@ -72,11 +73,13 @@ pub fn read_patch(body: Value) -> Result<Vec<Operation>, ScimError> {
     operations
         .into_iter()
         .enumerate()
-        .map(|(index, operation)| read_operation(operation).map_err(|error| placed(error, index)))
+        .map(|(index, operation)| {
+            read_operation(habits, operation).map_err(|error| placed(error, index))
+        })
         .collect()
 }
 
-fn read_operation(operation: Value) -> Result<Operation, ScimError> {
+fn read_operation(habits: &Habits, operation: Value) -> Result<Operation, ScimError> {
     let Value::Object(mut operation) = operation else {
         return Err(ScimError::invalid_syntax("must be a JSON object"));
     };
@@ -93,10 +96,7 @@ fn read_operation(operation: Value) -> Result<Operation, ScimError> {
     let path = match take(&mut operation, "path") {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) if text.trim().is_empty() => None,
-        Some(Value::String(text)) => Some(
-            grammar::parse_path(&text)
-                .map_err(|error| ScimError::new(ErrorKind::InvalidPath, error.to_string()))?,
-        ),
+        Some(Value::String(text)) => Some(read_path(habits, &text)?),
         Some(_) => {
             return Err(ScimError::new(ErrorKind::InvalidPath, "\"path\" must be a string"));
         }
@@ -109,6 +109,18 @@ fn read_operation(operation: Value) -> Result<Operation, ScimError> {
         return Err(ScimError::new(ErrorKind::NoTarget, "\"remove\" needs a \"path\""));
     }
     Ok(Operation { verb, path, value })
+}
+
+fn read_path(habits: &Habits, text: &str) -> Result<PatchPath, ScimError> {
+    let path = grammar::parse_path(text)
+        .map_err(|error| ScimError::new(ErrorKind::InvalidPath, error.to_string()))?;
+    if habits.loose_filters == Treatment::Refuse && text.trim().parse::<PatchPath>().is_err() {
+        return Err(ScimError::new(
+            ErrorKind::InvalidPath,
+            "the path takes liberties with the grammar of RFC 7644 §3.5.2",
+        ));
+    }
+    Ok(path)
 }
 
 /// Takes a member out of a message by its name in any case.

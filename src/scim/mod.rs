@@ -9,12 +9,15 @@ pub mod error;
 pub mod filter;
 pub mod fold;
 pub mod grammar;
+pub mod habits;
 pub mod message;
 pub mod patch;
 pub mod project;
 pub mod resource;
 pub mod schema;
 pub mod schemas;
+pub mod strict;
+pub mod version;
 
 pub use error::{ErrorKind, ScimError};
 

@@ -14,8 +14,11 @@ use serde_json::{Map, Value};
 use scim_v2::filter::CompareOp;
 
 use super::filter::{Condition, Operand};
+use super::habits::Treatment;
 use super::message::{Verb, placed};
-use super::resource::{coerce, coerce_single, is_primary, require_countable, without_nulls};
+use super::resource::{
+    coerce, coerce_single, immutable, is_primary, require_countable, without_nulls,
+};
 use super::schema::{Attribute, Mutability, Schema, Target};
 use super::{Document, ErrorKind, ScimError};
 
@@ -32,6 +35,8 @@ pub struct Change<'a> {
     pub value: Value,
     /// The operation's place in the request, from 0, for errors.
     pub operation: usize,
+    /// Whether a filter that selects several elements changes them all.
+    pub many_matches: Treatment,
 }
 
 /// A place that can be changed.
@@ -65,7 +70,7 @@ impl Change<'_> {
 
 /// Makes one change. After an error the document is of no use: the caller keeps its own copy.
 pub fn apply(document: &mut Document, change: Change<'_>) -> Result<(), ScimError> {
-    let Change { verb, spot, value, operation } = change;
+    let Change { verb, spot, value, operation, many_matches } = change;
     match spot {
         Spot::Attribute(target) => within(document, target.extension, |holder| {
             if target.attribute.multi_valued {
@@ -75,6 +80,7 @@ pub fn apply(document: &mut Document, change: Change<'_>) -> Result<(), ScimErro
             }
         }),
         Spot::Elements(target, condition) => within(document, target.extension, |holder| {
+            require_one_match(many_matches, holder, target.attribute, &condition)?;
             edit_array(holder, target, Some(&condition), verb, value)
         }),
         Spot::Extension(schema) => {
@@ -283,6 +289,10 @@ fn edit_parts(
             continue;
         };
         matched = true;
+        let was = parts.get(&sub.name);
+        if sub.mutability == Mutability::Immutable && was.is_some() && was != value.as_ref() {
+            return Err(immutable(&path));
+        }
         match &value {
             Some(value) => parts.insert(sub.name.clone(), value.clone()),
             None => parts.shift_remove(&sub.name),
@@ -300,6 +310,22 @@ fn edit_parts(
         items.push(parts.into());
     }
     Ok(())
+}
+
+fn require_one_match(
+    many_matches: Treatment,
+    holder: &Map<String, Value>,
+    attribute: &Attribute,
+    condition: &Condition<'_>,
+) -> Result<(), ScimError> {
+    let items = holder.get(&attribute.name).and_then(Value::as_array);
+    let matches = items.into_iter().flatten().filter(|item| satisfies(item, condition)).count();
+    if matches <= 1 {
+        return Ok(());
+    }
+    many_matches.check(ErrorKind::InvalidFilter, || {
+        format!("the filter of the path selects {matches} elements of {}: name one", attribute.name)
+    })
 }
 
 fn satisfies(item: &Value, condition: &Condition<'_>) -> bool {

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::Document;
 use super::grammar;
-use super::schema::{Place, ResourceType, Returned, Target};
+use super::resource::is_urn;
+use super::schema::{Attribute, Place, ResourceType, Returned, Schema, Target};
 use scim_v2::filter::AttrPath;
 
 /// The `attributes` and `excludedAttributes` of a request, resolved.
@@ -14,7 +15,8 @@ pub struct Projection {
     without: Vec<Spot>,
 }
 
-/// A place by its canonical names, so that it can be held against the keys of a document.
+/// A place by its canonical names, so that it can be held against the keys of a document; without an
+/// attribute it is all of a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Spot {
     extension: Option<String>,
@@ -37,10 +39,9 @@ impl Projection {
     /// Whether a core attribute will be part of the answer, so that it need not be read otherwise.
     #[must_use]
     pub fn wants(&self, name: &str) -> bool {
-        let named =
-            |spot: &Spot| spot.extension.is_none() && spot.attribute.as_deref() == Some(name);
-        self.only.as_ref().is_none_or(|only| only.iter().any(named))
-            && !self.without.iter().any(|spot| named(spot) && spot.sub.is_none())
+        let is_named = |spots: &Vec<Spot>| Named::find(spots, None, name) != Named::Not;
+        self.only.as_ref().is_none_or(is_named)
+            && !matches!(Named::find(&self.without, None, name), Named::Whole | Named::ByHolder)
     }
 
     /// Whether the request names a core attribute itself.
@@ -49,103 +50,144 @@ impl Projection {
         self.only.is_some() && self.wants(name)
     }
 
-    /// The resource with only what was asked for, and what is always returned.
+    /// The resource with only what was asked for, what is always returned, and nothing that never is.
     #[must_use]
     pub fn apply(&self, kind: &ResourceType, resource: Document) -> Document {
-        if self.only.is_none() && self.without.is_empty() {
+        if self.only.is_none() && self.without.is_empty() && !withholds(kind) {
             return resource;
         }
         let mut kept = Document::new();
         for (key, value) in resource {
-            let always = kind
-                .attribute(&key)
-                .is_some_and(|attribute| attribute.returned == Returned::Always);
-            if always {
-                kept.insert(key, value);
-            } else if kind.extension(&key).is_some() || key.contains(':') {
-                if let Some(value) = self.project_extension(&key, value) {
-                    kept.insert(key, value);
-                }
-            } else if let Some(value) = self.project(None, &key, value) {
+            let extension = kind.extension(&key);
+            let projected = if extension.is_some() || is_urn(&key) {
+                self.project_extension(extension, &key, value)
+            } else {
+                self.project(None, kind.attribute(&key), &key, value)
+            };
+            if let Some(value) = projected {
                 kept.insert(key, value);
             }
         }
         kept
     }
 
-    fn project_extension(&self, urn: &str, value: Value) -> Option<Value> {
-        let whole =
+    fn project_extension(&self, schema: Option<&Schema>, urn: &str, value: Value) -> Option<Value> {
+        let is_whole =
             |spot: &Spot| spot.extension.as_deref() == Some(urn) && spot.attribute.is_none();
-        if self.without.iter().any(whole) {
+        if self.without.iter().any(is_whole) {
             return None;
         }
-        let all = self.only.as_ref().is_none_or(|only| only.iter().any(whole));
         let Value::Object(parts) = value else {
-            return all.then_some(value);
+            let wanted = self.only.as_ref().is_none_or(|only| only.iter().any(is_whole));
+            return wanted.then_some(value);
         };
-        let mut kept = Map::new();
-        for (key, value) in parts {
-            let value = if all {
-                self.exclude(Some(urn), &key, value)
-            } else {
-                self.project(Some(urn), &key, value)
-            };
-            if let Some(value) = value {
-                kept.insert(key, value);
-            }
-        }
+        let project = |(key, value): (String, Value)| {
+            let attribute = schema.and_then(|schema| schema.attribute(&key));
+            let value = self.project(Some(urn), attribute, &key, value)?;
+            Some((key, value))
+        };
+        let kept: Map<String, Value> = parts.into_iter().filter_map(project).collect();
         (!kept.is_empty()).then_some(Value::Object(kept))
     }
 
-    fn project(&self, extension: Option<&str>, name: &str, value: Value) -> Option<Value> {
-        let value = match &self.only {
-            None => value,
-            Some(only) => {
-                let subs = parts_named(only, extension, name)?;
-                if subs.is_empty() {
-                    value
-                } else {
-                    retain_parts(value, &|key| subs.contains(&key))
-                }
+    fn project(
+        &self,
+        extension: Option<&str>,
+        attribute: Option<&Attribute>,
+        name: &str,
+        value: Value,
+    ) -> Option<Value> {
+        let named = self.only.as_ref().map(|only| Named::find(only, extension, name));
+        let without = Named::find(&self.without, extension, name);
+        match (returned(attribute), &named) {
+            (Returned::Always, _) => return Some(value),
+            (Returned::Never, _)
+            | (_, Some(Named::Not))
+            | (Returned::Request, None | Some(Named::ByHolder)) => return None,
+            _ if matches!(without, Named::Whole | Named::ByHolder) => return None,
+            _ => {}
+        }
+        let keeps = |part: &str| match returned(attribute.and_then(|holder| holder.sub(part))) {
+            Returned::Always => true,
+            Returned::Never => false,
+            Returned::Request => named.as_ref().is_some_and(|named| named.names_part(part)),
+            Returned::Default => {
+                named.as_ref().is_none_or(|named| named.covers_part(part))
+                    && !without.names_part(part)
             }
         };
-        self.exclude(extension, name, value)
+        retain_parts(value, &keeps)
     }
+}
 
-    fn exclude(&self, extension: Option<&str>, name: &str, value: Value) -> Option<Value> {
-        match parts_named(&self.without, extension, name) {
-            None => Some(value),
-            Some(subs) if subs.is_empty() => None,
-            Some(subs) => Some(retain_parts(value, &|key| !subs.contains(&key))),
+/// What a list of spots says of one attribute.
+#[derive(Debug, PartialEq, Eq)]
+enum Named<'s> {
+    /// Nothing.
+    Not,
+    /// It names the schema that holds the attribute.
+    ByHolder,
+    /// It names the attribute.
+    Whole,
+    /// It names these sub-attributes.
+    Parts(Vec<&'s str>),
+}
+
+impl<'s> Named<'s> {
+    fn find(spots: &'s [Spot], extension: Option<&str>, name: &str) -> Self {
+        let (mut by_holder, mut parts) = (false, Vec::new());
+        for spot in spots.iter().filter(|spot| spot.extension.as_deref() == extension) {
+            match (spot.attribute.as_deref(), spot.sub.as_deref()) {
+                (None, _) => by_holder = true,
+                (Some(attribute), None) if attribute == name => return Self::Whole,
+                (Some(attribute), Some(sub)) if attribute == name => parts.push(sub),
+                _ => {}
+            }
+        }
+        match (by_holder, parts.is_empty()) {
+            (true, _) => Self::ByHolder,
+            (false, true) => Self::Not,
+            (false, false) => Self::Parts(parts),
         }
     }
+
+    fn names_part(&self, part: &str) -> bool {
+        matches!(self, Self::Parts(parts) if parts.contains(&part))
+    }
+
+    fn covers_part(&self, part: &str) -> bool {
+        matches!(self, Self::ByHolder | Self::Whole) || self.names_part(part)
+    }
 }
 
-/// The sub-attributes that the spots name of an attribute: `None` if they do not name the attribute,
-/// none at all if they name the whole.
-fn parts_named<'s>(spots: &'s [Spot], extension: Option<&str>, name: &str) -> Option<Vec<&'s str>> {
-    let named: Vec<_> = spots
-        .iter()
-        .filter(|spot| {
-            spot.extension.as_deref() == extension && spot.attribute.as_deref() == Some(name)
-        })
-        .collect();
-    if named.is_empty() {
-        return None;
-    }
-    if named.iter().any(|spot| spot.sub.is_none()) {
-        return Some(Vec::new());
-    }
-    Some(named.iter().filter_map(|spot| spot.sub.as_deref()).collect())
+fn returned(attribute: Option<&Attribute>) -> Returned {
+    attribute.map_or(Returned::Default, |attribute| attribute.returned)
 }
 
-fn retain_parts(value: Value, keep: &dyn Fn(&str) -> bool) -> Value {
+/// Whether resources of a type hold something that is not shown unless it is asked for, or never.
+fn withholds(kind: &ResourceType) -> bool {
+    let is_withheld = |attribute: &Attribute| {
+        matches!(attribute.returned, Returned::Request | Returned::Never) && attribute.is_kept()
+    };
+    kind.attributes().any(|(_, attribute)| {
+        is_withheld(attribute) || attribute.sub_attributes.iter().any(is_withheld)
+    })
+}
+
+/// The parts of a value that are kept; `None` if nothing is left of it.
+fn retain_parts(value: Value, keeps: &dyn Fn(&str) -> bool) -> Option<Value> {
     match value {
-        Value::Array(items) => items.into_iter().map(|item| retain_parts(item, keep)).collect(),
-        Value::Object(parts) => {
-            Value::Object(parts.into_iter().filter(|(key, _)| keep(key)).collect())
+        Value::Array(items) if !items.is_empty() => {
+            let kept: Vec<Value> =
+                items.into_iter().filter_map(|item| retain_parts(item, keeps)).collect();
+            (!kept.is_empty()).then_some(Value::Array(kept))
         }
-        other => other,
+        Value::Object(parts) => {
+            let kept: Map<String, Value> =
+                parts.into_iter().filter(|(key, _)| keeps(key)).collect();
+            (!kept.is_empty()).then_some(Value::Object(kept))
+        }
+        other => Some(other),
     }
 }
 
@@ -161,7 +203,8 @@ fn spots(kind: &ResourceType, list: &str) -> Vec<Spot> {
             Place::Extension(schema) => {
                 Spot { extension: Some(schema.id.clone()), attribute: None, sub: None }
             }
-            Place::Resource | Place::Foreign | Place::Unknown => foreign_spot(kind, path),
+            Place::Resource => Spot { extension: None, attribute: None, sub: None },
+            Place::Foreign | Place::Unknown => foreign_spot(kind, path),
         })
         .collect()
 }

@@ -11,8 +11,10 @@ use scim_v2::ScimDateTime;
 use serde_json::{Map, Number, Value};
 
 use super::fold::fold;
+use super::habits::Habits;
 use super::schema::{Attribute, Kind, Mutability, ResourceType};
-use super::{Document, ScimError};
+use super::strict;
+use super::{Document, ErrorKind, ScimError};
 
 /// The characters that an indexed text (userName, displayName, externalId, an e-mail address, a
 /// reference to a manager) may have: database indexes bound the length of their keys.
@@ -33,7 +35,7 @@ pub const ELEMENTS_MAX: usize = 200;
 /// Data under a URN that no schema has is kept as it came, so that a custom attribute is not lost
 /// before somebody maps it. Fails with `invalidSyntax` when the body is no resource of this type,
 /// with `invalidValue` when an attribute has a value of a wrong type.
-pub fn read(kind: &ResourceType, body: Value) -> Result<Document, ScimError> {
+pub fn read(kind: &ResourceType, habits: &Habits, body: Value) -> Result<Document, ScimError> {
     let Value::Object(body) = body else {
         return Err(ScimError::invalid_syntax(format!(
             "the body must be a JSON object: a {} resource",
@@ -41,6 +43,7 @@ pub fn read(kind: &ResourceType, body: Value) -> Result<Document, ScimError> {
         )));
     };
     require_schema(&body, &kind.schema.id)?;
+    strict::check_resource(kind, habits, &body)?;
     let mut document = Document::new();
     for (key, value) in body {
         if let Some(attribute) = kind.attribute(&key) {
@@ -92,11 +95,11 @@ pub fn require_fitting(document: &Document) -> Result<(), ScimError> {
     Ok(())
 }
 
-/// Checks that every required attribute has a value.
+/// Checks that every required attribute has a value; those of an extension only if it is there.
 pub fn require_attributes(kind: &ResourceType, document: &Document) -> Result<(), ScimError> {
-    for attribute in kind.schema.attributes.iter().filter(|attribute| attribute.required) {
-        let blank = match document.get(&attribute.name) {
-            None => true,
+    for (extension, attribute) in kind.attributes().filter(|(_, attribute)| attribute.required) {
+        let blank = match value_at(document, extension, &attribute.name) {
+            None => extension.is_none_or(|urn| document.contains_key(urn)),
             Some(Value::String(text)) => text.trim().is_empty(),
             Some(_) => false,
         };
@@ -108,6 +111,93 @@ pub fn require_attributes(kind: &ResourceType, document: &Document) -> Result<()
         }
     }
     Ok(())
+}
+
+/// What a request leaves out of an immutable attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftOut {
+    /// Nothing is meant by it: a PUT need not repeat what cannot change.
+    Kept,
+    /// The client took it away.
+    Removed,
+}
+
+/// Checks that immutable attributes with a value keep it (RFC 7644 §3.5.1 and §3.5.2); else the error is
+/// `mutability`. Elements of multi-valued attributes may come and go as a whole.
+pub fn keep_immutable(
+    kind: &ResourceType,
+    before: &Document,
+    after: &mut Document,
+    left_out: LeftOut,
+) -> Result<(), ScimError> {
+    for (extension, attribute) in kind.attributes() {
+        let Some(was) = value_at(before, extension, &attribute.name) else { continue };
+        if attribute.mutability == Mutability::Immutable {
+            let holder = match extension {
+                None => &mut *after,
+                Some(urn) => match after.entry(urn).or_insert_with(|| Map::new().into()) {
+                    Value::Object(parts) => parts,
+                    _ => continue,
+                },
+            };
+            keep_value(holder, attribute, &attribute.name, was, left_out)?;
+        } else if !attribute.multi_valued
+            && let (Value::Object(was), Some(Value::Object(is))) =
+                (was, value_at_mut(after, extension, &attribute.name))
+        {
+            for part in &attribute.sub_attributes {
+                if let (Mutability::Immutable, Some(was)) = (part.mutability, was.get(&part.name)) {
+                    let path = format!("{}.{}", attribute.name, part.name);
+                    keep_value(is, part, &path, was, left_out)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn keep_value(
+    holder: &mut Map<String, Value>,
+    attribute: &Attribute,
+    path: &str,
+    was: &Value,
+    left_out: LeftOut,
+) -> Result<(), ScimError> {
+    match holder.get(&attribute.name) {
+        Some(is) if is == was => Ok(()),
+        None if left_out == LeftOut::Kept => {
+            holder.insert(attribute.name.clone(), was.clone());
+            Ok(())
+        }
+        _ => Err(immutable(path)),
+    }
+}
+
+/// The refusal to change what is immutable.
+#[must_use]
+pub fn immutable(path: &str) -> ScimError {
+    ScimError::new(
+        ErrorKind::Mutability,
+        format!("{path} is immutable: it has a value already, which cannot change"),
+    )
+}
+
+fn value_at<'d>(document: &'d Document, extension: Option<&str>, name: &str) -> Option<&'d Value> {
+    match extension {
+        None => document.get(name),
+        Some(urn) => document.get(urn)?.get(name),
+    }
+}
+
+fn value_at_mut<'d>(
+    document: &'d mut Document,
+    extension: Option<&str>,
+    name: &str,
+) -> Option<&'d mut Value> {
+    match extension {
+        None => document.get_mut(name),
+        Some(urn) => document.get_mut(urn)?.get_mut(name),
+    }
 }
 
 /// Whether a key of a document can be the URN of a schema rather than the name of an attribute.
@@ -229,7 +319,8 @@ fn put(
     if attribute.mutability == Mutability::ReadOnly {
         return Ok(());
     }
-    if let Some(value) = coerce(attribute, path, value)? {
+    let kept = coerce(attribute, path, value)?;
+    if let Some(value) = kept.filter(|_| attribute.is_kept()) {
         into.insert(attribute.name.clone(), value);
     }
     Ok(())
@@ -304,8 +395,8 @@ fn wrong_type(attribute: &Attribute, path: &str) -> ScimError {
 
 /// RFC 7643 §2.4: `primary` is true for at most one element.
 fn require_one_primary(kind: &ResourceType, document: &Document) -> Result<(), ScimError> {
-    for attribute in &kind.schema.attributes {
-        let Some(Value::Array(items)) = document.get(&attribute.name) else {
+    for (extension, attribute) in kind.attributes() {
+        let Some(Value::Array(items)) = value_at(document, extension, &attribute.name) else {
             continue;
         };
         if items.iter().filter(|item| is_primary(item)).count() > 1 {

@@ -38,6 +38,19 @@ pub struct Attribute {
     /// What a reference may point to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reference_types: Vec<String>,
+    /// What becomes of a value that a client writes.
+    #[serde(skip)]
+    pub keeping: Keeping,
+}
+
+/// What becomes of a value that a client writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keeping {
+    /// It is kept.
+    #[default]
+    Kept,
+    /// It is forgotten at once: of a password nothing is ever kept.
+    Forgotten,
 }
 
 /// The data types of RFC 7643 §2.3.
@@ -62,7 +75,7 @@ pub enum Kind {
     Complex,
 }
 
-/// The values of `mutability` that the schemas of this server use.
+/// Who may write an attribute (RFC 7643 §7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Mutability {
@@ -70,11 +83,13 @@ pub enum Mutability {
     ReadOnly,
     /// Clients write it.
     ReadWrite,
-    /// Clients write it once, at creation.
+    /// Clients write it while it has no value.
     Immutable,
+    /// Clients write it and never read it.
+    WriteOnly,
 }
 
-/// The values of `returned` that the schemas of this server use.
+/// When an attribute is part of an answer (RFC 7643 §7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Returned {
@@ -82,9 +97,13 @@ pub enum Returned {
     Always,
     /// Unless the request names other attributes.
     Default,
+    /// Only if the request names it.
+    Request,
+    /// In no answer.
+    Never,
 }
 
-/// The values of `uniqueness` that the schemas of this server use.
+/// How far a value must be unique (RFC 7643 §7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Uniqueness {
@@ -159,6 +178,12 @@ impl Schema {
 }
 
 impl Attribute {
+    /// Whether what clients write is kept.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.mutability != Mutability::ReadOnly && self.keeping == Keeping::Kept
+    }
+
     /// The sub-attribute of this name in any case.
     #[must_use]
     pub fn sub(&self, name: &str) -> Option<&Attribute> {
@@ -177,6 +202,15 @@ impl ResourceType {
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.schema.attribute(name).or_else(|| find(&self.common, name))
+    }
+
+    /// All attributes, each with the extension that holds it; `None` for core and common ones.
+    pub fn attributes(&self) -> impl Iterator<Item = (Option<&str>, &Attribute)> {
+        let core = self.common.iter().chain(&self.schema.attributes);
+        let extended = self.extensions.iter().flat_map(|schema| {
+            schema.attributes.iter().map(|attribute| (Some(schema.id.as_str()), attribute))
+        });
+        core.map(|attribute| (None, attribute)).chain(extended)
     }
 
     /// The place that `path` names. URNs and names are compared without case (RFC 7643 §2.1).

@@ -1,37 +1,68 @@
-//! The schemas that every instance has: User and Group (RFC 7643 §4), the enterprise extension
-//! (§4.3) and scimd's own read-only view of an account.
+//! The schemas of an instance: User and Group (RFC 7643 §4), the enterprise extension (§4.3), scimd's
+//! own read-only view of an account, and the extensions that the instance defines itself.
 //!
-//! `password` is not defined: the server keeps none, so what a client sends under that name is
-//! dropped like any unknown attribute, and `/Schemas` does not invite a client to send one.
+//! `password` is defined for the clients that insist on sending one; nothing of it is kept. An instance
+//! can do without it.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use scim_v2::schema_urns;
 
-use super::schema::{Attribute, Kind, Mutability, ResourceType, Returned, Schema, Uniqueness};
+use super::schema::{
+    Attribute, Keeping, Kind, Mutability, ResourceType, Returned, Schema, Uniqueness,
+};
 
 /// The URN of the read-only extension with the directory's own view of an account.
 pub const DIRECTORY_USER: &str = "urn:ietf:params:scim:schemas:extension:scimd:2.0:User";
 
-/// Accounts of the directory, as SCIM calls them.
-pub static USER: LazyLock<ResourceType> = LazyLock::new(|| ResourceType {
-    name: "User",
-    endpoint: "/Users",
-    description: "A person's account",
-    schema: user(),
-    extensions: vec![enterprise_user(), directory_user()],
-    common: common(),
+/// The resource types of an instance.
+#[derive(Debug, Clone)]
+pub struct Schemas {
+    /// Accounts of the directory, as SCIM calls them.
+    pub user: ResourceType,
+    /// Groups of the directory.
+    pub group: ResourceType,
+}
+
+static STANDARD: LazyLock<Arc<Schemas>> = LazyLock::new(|| {
+    let user = ResourceType {
+        name: "User",
+        endpoint: "/Users",
+        description: "A person's account",
+        schema: user(),
+        extensions: vec![enterprise_user(), directory_user()],
+        common: common(),
+    };
+    let group = ResourceType {
+        name: "Group",
+        endpoint: "/Groups",
+        description: "A group of accounts and of other groups",
+        schema: group(),
+        extensions: Vec::new(),
+        common: common(),
+    };
+    Arc::new(Schemas { user, group })
 });
 
-/// Groups of the directory.
-pub static GROUP: LazyLock<ResourceType> = LazyLock::new(|| ResourceType {
-    name: "Group",
-    endpoint: "/Groups",
-    description: "A group of accounts and of other groups",
-    schema: group(),
-    extensions: Vec::new(),
-    common: common(),
-});
+impl Schemas {
+    /// The schemas of an instance that has changed nothing about them.
+    #[must_use]
+    pub fn standard() -> &'static Arc<Self> {
+        &STANDARD
+    }
+
+    /// Every resource type that the server serves.
+    #[must_use]
+    pub fn types(&self) -> [&ResourceType; 2] {
+        [&self.user, &self.group]
+    }
+
+    /// Every schema that a resource type names.
+    pub fn all(&self) -> impl Iterator<Item = &Schema> {
+        let types = self.types().into_iter();
+        types.flat_map(|kind| std::iter::once(&kind.schema).chain(&kind.extensions))
+    }
+}
 
 fn user() -> Schema {
     let attributes = vec![
@@ -59,6 +90,8 @@ fn user() -> Schema {
         text("locale", "The locale for dates and numbers, for example en-GB"),
         text("timezone", "The time zone, for example Europe/London"),
         simple("active", Kind::Boolean, "Whether the identity provider lets the person in"),
+        text("password", "Taken from clients that insist on sending one, and forgotten at once")
+            .forgotten(),
         plural("emails", "E-mail addresses", &["work", "home", "other"]),
         plural(
             "phoneNumbers",
@@ -168,6 +201,7 @@ fn common() -> Vec<Attribute> {
         simple("created", Kind::DateTime, "When the resource was created").read_only(),
         simple("lastModified", Kind::DateTime, "When the resource last changed").read_only(),
         reference("location", "The address of the resource", &["uri"]).read_only(),
+        text("version", "The entity tag of the resource").read_only().case_exact(),
     ];
     vec![
         reference("schemas", "The schemas that the resource uses", &["uri"])
@@ -258,6 +292,7 @@ fn simple(name: &str, kind: Kind, about: &str) -> Attribute {
         returned: Returned::Default,
         uniqueness: Uniqueness::None,
         reference_types: Vec::new(),
+        keeping: Keeping::Kept,
     }
 }
 
@@ -280,6 +315,16 @@ impl Attribute {
 
     fn immutable(self) -> Self {
         Self { mutability: Mutability::Immutable, ..self }
+    }
+
+    fn forgotten(self) -> Self {
+        Self {
+            case_exact: true,
+            mutability: Mutability::WriteOnly,
+            returned: Returned::Never,
+            keeping: Keeping::Forgotten,
+            ..self
+        }
     }
 
     fn always(self) -> Self {

@@ -71,7 +71,8 @@ pub async fn insert(
     Ok(true)
 }
 
-/// Keeps a changed account; `Conflict` if another live one holds its user name.
+/// Keeps a changed account; `Conflict` if another live one holds its user name, `Stale` if the account
+/// is no longer in the version before.
 pub async fn update(
     tx: &mut Tx,
     instance: InstanceId,
@@ -83,12 +84,14 @@ pub async fn update(
          external_id = $6, display_name = $7, display_name_key = $8, employee_number = $9, \
          active = $10, status = $11, status_reason = $12, manager_ref = $13, \
          manager_ref_key = $14, manager_id = $15, document = $16, version = $17, created_at = $18, \
-         modified_at = $19, deleted_at = $20 WHERE instance_id = $1 AND id = $2",
+         modified_at = $19, deleted_at = $20 WHERE instance_id = $1 AND id = $2 AND version = $21",
     );
     for value in columns(instance, account) {
         sql = sql.bind(value);
     }
-    tx.execute(sql).await?;
+    if tx.execute(sql.bind(before.version)).await? == 0 {
+        return Err(StoreError::Stale);
+    }
     if before.document.get("emails") != account.document.get("emails") {
         let sql = Sql::new("DELETE FROM account_emails WHERE instance_id = $1 AND account_id = $2");
         tx.execute(sql.bind(instance).bind(account.id)).await?;

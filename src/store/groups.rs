@@ -47,17 +47,26 @@ pub async fn insert(tx: &mut Tx, instance: InstanceId, group: &Group) -> Result<
     Ok(tx.execute(sql).await? > 0)
 }
 
-/// Keeps a changed group; `Conflict` if another live one holds its name.
-pub async fn update(tx: &mut Tx, instance: InstanceId, group: &Group) -> Result<(), StoreError> {
+/// Keeps a changed group; `Conflict` if another live one holds its name, `Stale` if the group is no
+/// longer in the version before.
+pub async fn update(
+    tx: &mut Tx,
+    instance: InstanceId,
+    before: &Group,
+    group: &Group,
+) -> Result<(), StoreError> {
     let mut sql = Sql::new(
         "UPDATE groups SET connection_id = $3, display_name = $4, display_name_key = $5, \
          external_id = $6, document = $7, version = $8, created_at = $9, modified_at = $10, \
-         deleted_at = $11 WHERE instance_id = $1 AND id = $2",
+         deleted_at = $11 WHERE instance_id = $1 AND id = $2 AND version = $12",
     );
     for value in columns(instance, group) {
         sql = sql.bind(value);
     }
-    tx.execute(sql).await.map(drop)
+    match tx.execute(sql.bind(before.version)).await? {
+        0 => Err(StoreError::Stale),
+        _ => Ok(()),
+    }
 }
 
 /// The values of a group's columns, in the order of `insert` and `update`.

@@ -35,6 +35,9 @@ pub enum StoreError {
     /// The database could not order this transaction among others; doing it again will help.
     #[error("the transaction must be repeated")]
     Contention(#[source] sqlx::Error),
+    /// The row is no longer in the version that was read; doing it again will help.
+    #[error("the row has changed since it was read")]
+    Stale,
     /// The database cannot be reached, is read-only or full; nothing was kept.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),

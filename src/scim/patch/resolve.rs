@@ -1,34 +1,38 @@
 //! From the operations of a PATCH to the changes that they mean: paths resolved against the schemas, a
 //! value without a path taken apart.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use scim_v2::filter::{AttrPath, PatchPath};
 
 use super::{Change, Spot};
 use crate::scim::filter::{Condition, compile_element};
+use crate::scim::habits::Habits;
 use crate::scim::message::{Operation, Verb, placed};
 use crate::scim::resource::is_urn;
 use crate::scim::schema::{Attribute, Mutability, Place, ResourceType, Schema, Target};
-use crate::scim::{ErrorKind, ScimError, grammar};
+use crate::scim::{ErrorKind, ScimError, grammar, strict};
 
 /// The comparisons in the filters of all paths of one request: each of them is made for every element.
 pub const PATH_TERMS_MAX: usize = 1000;
 
 /// Resolves the operations of a request; a value without a path becomes one change for each key.
-pub fn changes(
-    kind: &ResourceType,
+pub fn changes<'a>(
+    kind: &'a ResourceType,
+    habits: &'a Habits,
     operations: Vec<Operation>,
-) -> Result<Vec<Change<'_>>, ScimError> {
+) -> Result<Vec<Change<'a>>, ScimError> {
     let mut resolver =
-        Resolver { kind, changes: Vec::new(), verb: Verb::Add, operation: 0, terms: 0 };
+        Resolver { kind, habits, changes: Vec::new(), verb: Verb::Add, operation: 0, terms: 0 };
     for (index, operation) in operations.into_iter().enumerate() {
         resolver.verb = operation.verb;
         resolver.operation = index;
         let value = operation.value.unwrap_or(Value::Null);
         match operation.path {
             Some(path) => resolver.at(&path, value),
-            None => resolver.each_key(value),
+            None => resolver.without_path(value),
         }
         .map_err(|error| placed(error, index))?;
     }
@@ -37,6 +41,7 @@ pub fn changes(
 
 struct Resolver<'a> {
     kind: &'a ResourceType,
+    habits: &'a Habits,
     changes: Vec<Change<'a>>,
     verb: Verb,
     operation: usize,
@@ -48,7 +53,9 @@ impl<'a> Resolver<'a> {
         match path {
             PatchPath::Attr(path) => self.at_attribute(path, value),
             PatchPath::Value(path) => {
-                let Place::Known(target) = self.kind.resolve(&path.attr) else { return Ok(()) };
+                let Place::Known(target) = self.kind.resolve(&path.attr) else {
+                    return self.unwritable(ErrorKind::InvalidPath, &path.attr);
+                };
                 if !target.attribute.multi_valued || target.sub.is_some() {
                     return Err(ScimError::new(
                         ErrorKind::InvalidPath,
@@ -58,15 +65,19 @@ impl<'a> Resolver<'a> {
                 let condition = compile_element(target.attribute, &path.filter)?;
                 self.count_terms(&condition)?;
                 let sub = match &path.sub_attr {
-                    None => None,
+                    None => {
+                        self.habits.element_paths.check(ErrorKind::InvalidPath, || {
+                            format!("{path} must name a sub-attribute behind its filter")
+                        })?;
+                        None
+                    }
                     Some(name) => match target.attribute.sub(name) {
-                        None => return Ok(()),
+                        None => return self.unwritable(ErrorKind::InvalidPath, path),
                         found => found,
                     },
                 };
                 let target = Target { sub, ..target };
-                self.writable(target, Spot::Elements(target, condition), value);
-                Ok(())
+                self.writable(target, Spot::Elements(target, condition), value)
             }
         }
     }
@@ -74,9 +85,10 @@ impl<'a> Resolver<'a> {
     fn at_attribute(&mut self, path: &AttrPath, value: Value) -> Result<(), ScimError> {
         match self.kind.resolve(path) {
             Place::Known(target) => self.writable(target, Spot::Attribute(target), value),
-            Place::Extension(schema) => return self.at_extension(schema, value),
-            Place::Resource => return self.each_key(value),
+            Place::Extension(schema) => self.at_extension(schema, value),
+            Place::Resource => self.each_key(value),
             Place::Foreign => {
+                self.foreign(path)?;
                 // Extensions are named after their resource type: a path that ends so is the whole.
                 let uri = path.uri.clone().unwrap_or_default();
                 let whole = path.name.eq_ignore_ascii_case(self.kind.name);
@@ -87,10 +99,10 @@ impl<'a> Resolver<'a> {
                     Spot::Foreign { urn: uri, names: names.collect() }
                 };
                 self.push(foreign, value);
+                Ok(())
             }
-            Place::Unknown => {}
+            Place::Unknown => self.unwritable(ErrorKind::InvalidPath, path),
         }
-        Ok(())
     }
 
     fn at_extension(&mut self, schema: &'a Schema, value: Value) -> Result<(), ScimError> {
@@ -106,11 +118,19 @@ impl<'a> Resolver<'a> {
         };
         for (key, value) in parts {
             let path = AttrPath { uri: Some(schema.id.clone()), ..attribute_path(&key) };
-            if let Place::Known(target) = self.kind.resolve(&path) {
-                self.writable(target, Spot::Attribute(target), value);
+            match self.kind.resolve(&path) {
+                Place::Known(target) => self.writable(target, Spot::Attribute(target), value)?,
+                _ => self.unwritable(ErrorKind::InvalidPath, &path)?,
             }
         }
         Ok(())
+    }
+
+    fn without_path(&mut self, value: Value) -> Result<(), ScimError> {
+        self.habits
+            .missing_paths
+            .check(ErrorKind::InvalidSyntax, || "the operation needs a \"path\"".to_owned())?;
+        self.each_key(value)
     }
 
     /// A value without a path: each key is a path of its own, dotted, filtered or with a URN.
@@ -124,9 +144,12 @@ impl<'a> Resolver<'a> {
         for (key, value) in values {
             // The URN of an extension that no schema has need not be an attribute path.
             if is_urn(&key) && value.is_object() && self.is_foreign(&key) {
+                self.foreign(&key)?;
                 self.push(Spot::Foreign { urn: key, names: Vec::new() }, value);
             } else if let Ok(path) = grammar::parse_path(&key) {
                 self.at(&path, value)?;
+            } else {
+                self.unwritable(ErrorKind::InvalidPath, &key)?;
             }
         }
         Ok(())
@@ -156,17 +179,51 @@ impl<'a> Resolver<'a> {
         ))
     }
 
-    fn writable(&mut self, target: Target<'a>, spot: Spot<'a>, value: Value) {
+    fn writable(
+        &mut self,
+        target: Target<'a>,
+        spot: Spot<'a>,
+        value: Value,
+    ) -> Result<(), ScimError> {
         let read_only = |attribute: &Attribute| attribute.mutability == Mutability::ReadOnly;
-        if !read_only(target.attribute) && !target.sub.is_some_and(read_only) {
+        if read_only(target.attribute) || target.sub.is_some_and(read_only) {
+            return self.unwritable(ErrorKind::Mutability, &target.leaf().name);
+        }
+        strict::check_change(self.habits, target.leaf(), self.verb, &value)?;
+        if target.attribute.is_kept() {
             self.push(spot, value);
         }
+        Ok(())
+    }
+
+    /// What cannot be written: passed over, because Okta and Entra send it, or an error.
+    fn unwritable(&self, kind: ErrorKind, path: &dyn fmt::Display) -> Result<(), ScimError> {
+        self.habits.unwritable_paths.check(kind, || {
+            let reason = match kind {
+                ErrorKind::Mutability => "is written by the server alone",
+                _ => "is no attribute of this resource type: see /Schemas",
+            };
+            format!("{} {reason}", shortened(path))
+        })
+    }
+
+    /// Data under a URN that no schema has.
+    fn foreign(&self, path: &dyn fmt::Display) -> Result<(), ScimError> {
+        self.habits.unknown_names.check(ErrorKind::InvalidSyntax, || {
+            format!("no schema defines {}: see /Schemas", shortened(path))
+        })
     }
 
     fn push(&mut self, spot: Spot<'a>, value: Value) {
         let Self { verb, operation, .. } = *self;
-        self.changes.push(Change { verb, spot, value, operation });
+        let many_matches = self.habits.many_matches;
+        self.changes.push(Change { verb, spot, value, operation, many_matches });
     }
+}
+
+/// A path of a client can be anything; what is repeated of it is cut.
+fn shortened(path: &dyn fmt::Display) -> String {
+    path.to_string().chars().take(100).collect()
 }
 
 fn attribute_path(name: &str) -> AttrPath {

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{apply, changes};
+use crate::scim::habits::Habits;
 use crate::scim::message::read_patch;
-use crate::scim::schemas::USER;
+use crate::scim::schemas::Schemas;
 use crate::scim::{Document, ScimError};
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -16,7 +17,8 @@ fn patched(before: &Value, operations: &Value) -> Result<Value, ScimError> {
         "Operations": operations,
     });
     let mut document: Document = before.as_object().unwrap().clone();
-    for change in changes(&USER, read_patch(body)?)? {
+    let (kind, habits) = (&Schemas::standard().user, &Habits::LENIENT);
+    for change in changes(kind, habits, read_patch(habits, body)?)? {
         apply(&mut document, change)?;
     }
     Ok(Value::Object(document))
