@@ -78,9 +78,10 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
 }
 
 /// A page of resources.
-pub(super) fn page(page: Listed, start_index: u64) -> Response {
-    let resources: Vec<Value> = page.resources.into_iter().map(Value::Object).collect();
-    json(StatusCode::OK, &message::list_response(page.total, start_index, &resources))
+pub(super) fn page(page: Listed) -> Response {
+    let Listed { total, start_index, next_cursor, resources } = page;
+    let resources = resources.into_iter().map(Value::Object).collect();
+    json(StatusCode::OK, &message::list_response(total, start_index, next_cursor, resources))
 }
 
 /// An answer without a body.

@@ -25,7 +25,7 @@ pub(super) async fn resource_types(
 ) -> Answer {
     refuse_filter(&parameters)?;
     let kinds = caller.schemas.types().into_iter();
-    Ok(all(&kinds.map(|kind| discovery::resource_type(kind, &caller.base)).collect::<Vec<_>>()))
+    Ok(all(kinds.map(|kind| discovery::resource_type(kind, &caller.base)).collect::<Vec<_>>()))
 }
 
 pub(super) async fn resource_type(Authorized(caller): Authorized, Id(name): Id) -> Answer {
@@ -36,7 +36,7 @@ pub(super) async fn resource_type(Authorized(caller): Authorized, Id(name): Id) 
 
 pub(super) async fn schemas(Authorized(caller): Authorized, parameters: Parameters) -> Answer {
     refuse_filter(&parameters)?;
-    Ok(all(&caller
+    Ok(all(caller
         .schemas
         .all()
         .map(|schema| discovery::schema(schema, &caller.base))
@@ -63,9 +63,9 @@ fn refuse_filter(parameters: &Parameters) -> Result<(), ScimError> {
     }
 }
 
-fn all(resources: &[Value]) -> axum::response::Response {
+fn all(resources: Vec<Value>) -> axum::response::Response {
     let total = resources.len() as u64;
-    answer::json(StatusCode::OK, &message::list_response(total, 1, resources))
+    answer::json(StatusCode::OK, &message::list_response(total, Some(1), None, resources))
 }
 
 fn one(found: Option<Value>, what: &str) -> Answer {

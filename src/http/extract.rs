@@ -4,13 +4,15 @@ use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, header};
+use scim_v2::schema_urns;
 use serde_json::Value;
 
 use super::answer::Failure;
 use super::{App, context};
-use crate::provision::{Caller, Query, habits};
+use crate::provision::{Caller, Query, Window, habits};
 use crate::scim::discovery::{PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
 use crate::scim::project::Projection;
+use crate::scim::resource::require_schema;
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
 use crate::scim::version::Expected;
@@ -176,7 +178,10 @@ fn header_list(parts: &Parts, name: &HeaderName) -> Option<String> {
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     pub(super) filter: Option<String>,
+    sort_by: Option<String>,
+    sort_order: Option<String>,
     start_index: Option<String>,
+    cursor: Option<String>,
     count: Option<String>,
     attributes: Option<String>,
     excluded_attributes: Option<String>,
@@ -189,15 +194,9 @@ impl FromRequestParts<App> for Parameters {
         let mut parameters = Self::default();
         let query = parts.uri.query().unwrap_or_default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let slot = match name.to_ascii_lowercase().as_str() {
-                "filter" => &mut parameters.filter,
-                "startindex" => &mut parameters.start_index,
-                "count" => &mut parameters.count,
-                "attributes" => &mut parameters.attributes,
-                "excludedattributes" => &mut parameters.excluded_attributes,
-                _ => continue,
-            };
-            *slot = Some(value.into_owned());
+            if let Some(slot) = parameters.slot(&name) {
+                *slot = Some(value.into_owned());
+            }
         }
         Ok(parameters)
     }
@@ -209,18 +208,96 @@ impl Parameters {
         Projection::read(kind, self.attributes.as_deref(), self.excluded_attributes.as_deref())
     }
 
-    /// The query for a page (RFC 7644 §3.4.2.4): a `startIndex` below 1 is 1, a `count` below 0 is 0.
-    pub(super) fn query(&self, kind: &ResourceType) -> Result<Query, ScimError> {
-        let start_index = number("startIndex", self.start_index.as_deref())?;
-        let count = number("count", self.count.as_deref())?;
-        Ok(Query {
-            filter: self.filter.clone().filter(|filter| !filter.trim().is_empty()),
-            start_index: start_index.map_or(1, |index| u64::try_from(index).unwrap_or(0).max(1)),
-            count: count.map_or(PAGE_COUNT_DEFAULT, |count| {
-                u64::try_from(count).unwrap_or(0).min(PAGE_COUNT_MAX)
-            }),
-            projection: self.projection(kind),
+    /// Reads the body of a search (RFC 7644 §3.4.3): the same parameters by the same names.
+    pub(super) fn read_search(body: Value) -> Result<Self, ScimError> {
+        let Value::Object(body) = body else {
+            return Err(ScimError::invalid_syntax(
+                "the body must be a JSON object: a SearchRequest",
+            ));
+        };
+        require_schema(&body, schema_urns::SEARCH_REQUEST)?;
+        let mut parameters = Self::default();
+        for (name, value) in body {
+            let Some(slot) = parameters.slot(&name) else { continue };
+            *slot = match value {
+                Value::Null => None,
+                Value::String(text) => Some(text),
+                Value::Number(number) => Some(number.to_string()),
+                Value::Array(names) if names.iter().all(Value::is_string) => {
+                    let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+                    Some(names.join(","))
+                }
+                _ => return Err(ScimError::invalid_value(&name, "has a value of the wrong type")),
+            };
+        }
+        Ok(parameters)
+    }
+
+    fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "filter" => &mut self.filter,
+            "sortby" => &mut self.sort_by,
+            "sortorder" => &mut self.sort_order,
+            "startindex" => &mut self.start_index,
+            "cursor" => &mut self.cursor,
+            "count" => &mut self.count,
+            "attributes" => &mut self.attributes,
+            "excludedattributes" => &mut self.excluded_attributes,
+            _ => return None,
         })
+    }
+
+    /// The query for a page.
+    pub(super) fn query(self) -> Result<Query, ScimError> {
+        let window = self.window()?;
+        let descending = match self.sort_order.as_deref().map(str::trim) {
+            None | Some("") => false,
+            Some(order) if order.eq_ignore_ascii_case("ascending") => false,
+            Some(order) if order.eq_ignore_ascii_case("descending") => true,
+            Some(_) => {
+                let reason = "must be \"ascending\" or \"descending\"";
+                return Err(ScimError::invalid_value("sortOrder", reason));
+            }
+        };
+        let said = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        let sort_by = said(self.sort_by);
+        Ok(Query {
+            filter: said(self.filter),
+            descending: descending && sort_by.is_some(),
+            sort_by,
+            window,
+            attributes: self.attributes,
+            excluded_attributes: self.excluded_attributes,
+        })
+    }
+
+    /// Which page: by index, where a `startIndex` below 1 is 1 and a `count` below 0 is 0 (RFC 7644
+    /// §3.4.2.4), or by cursor as soon as there is one, even an empty one (RFC 9865 §2).
+    fn window(&self) -> Result<Window, ScimError> {
+        let in_page = |count: u64| count.min(PAGE_COUNT_MAX);
+        let Some(cursor) = &self.cursor else {
+            let start = number("startIndex", self.start_index.as_deref())?;
+            let count = number("count", self.count.as_deref())?;
+            let natural = |number: i64| u64::try_from(number).unwrap_or(0);
+            return Ok(Window::Index {
+                start: start.map_or(1, |start| natural(start).max(1)),
+                count: count.map_or(PAGE_COUNT_DEFAULT, |count| in_page(natural(count))),
+            });
+        };
+        if self.start_index.is_some() {
+            return Err(ScimError::invalid_value("startIndex", "cannot stand beside a cursor"));
+        }
+        let invalid = || {
+            ScimError::new(
+                ErrorKind::InvalidCount,
+                "count must be a whole number that is not below 0",
+            )
+        };
+        let count = match self.count.as_deref().map(str::trim) {
+            None | Some("") => PAGE_COUNT_DEFAULT,
+            Some(count) => in_page(count.parse().map_err(|_| invalid())?),
+        };
+        Ok(Window::Cursor { cursor: cursor.trim().to_owned(), count })
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use ipnet::IpNet;
 use tower::Layer as _;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -97,7 +97,8 @@ fn router(app: App) -> Router {
         .route("/Schemas/{urn}", get(discovery::schema))
         .route("/Me", any(discovery::not_offered))
         .route("/Bulk", any(discovery::not_offered))
-        .route("/.search", any(discovery::not_offered));
+        .route("/", get(resources::list_all))
+        .route("/.search", post(resources::search_all));
     Router::new()
         .nest(SCIM_PATH, scim)
         .route("/healthz", get(health::alive))

@@ -3,12 +3,12 @@
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::App;
 use super::answer::{self, Answer};
 use super::extract::{Authorized, Body, Id, IfMatch, IfNoneMatch, Parameters};
-use crate::provision::Resource;
+use crate::provision::{Resource, Sought};
 use crate::scim::message;
 use crate::scim::schemas::Schemas;
 
@@ -18,6 +18,7 @@ pub(super) fn routes<R: Resource>() -> Router<App> {
     let one = get(read::<R>).put(replace::<R>).patch(patch::<R>).delete(delete::<R>);
     Router::new()
         .route(endpoint, get(list::<R>).post(create::<R>))
+        .route(&format!("{endpoint}/.search"), post(search::<R>))
         .route(&format!("{endpoint}/{{id}}"), one)
 }
 
@@ -26,9 +27,36 @@ async fn list<R: Resource>(
     Authorized(caller): Authorized,
     parameters: Parameters,
 ) -> Answer {
-    let query = parameters.query(R::kind(&caller.schemas))?;
-    let page = app.provision.list::<R>(&caller, &query).await?;
-    Ok(answer::page(page, query.start_index))
+    Ok(answer::page(app.provision.query(&caller, &[R::SOUGHT], &parameters.query()?).await?))
+}
+
+/// A query whose parameters are in the body, where no log sees them (RFC 7644 §3.4.3).
+async fn search<R: Resource>(
+    State(app): State<App>,
+    Authorized(caller): Authorized,
+    Body(body): Body,
+) -> Answer {
+    let query = Parameters::read_search(body)?.query()?;
+    Ok(answer::page(app.provision.query(&caller, &[R::SOUGHT], &query).await?))
+}
+
+/// A query for all types of resources (RFC 7644 §3.4.2.1).
+pub(super) async fn list_all(
+    State(app): State<App>,
+    Authorized(caller): Authorized,
+    parameters: Parameters,
+) -> Answer {
+    Ok(answer::page(app.provision.query(&caller, Sought::ALL, &parameters.query()?).await?))
+}
+
+/// The same with its parameters in the body (RFC 7644 §3.4.3).
+pub(super) async fn search_all(
+    State(app): State<App>,
+    Authorized(caller): Authorized,
+    Body(body): Body,
+) -> Answer {
+    let query = Parameters::read_search(body)?.query()?;
+    Ok(answer::page(app.provision.query(&caller, Sought::ALL, &query).await?))
 }
 
 async fn read<R: Resource>(

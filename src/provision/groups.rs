@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::members::{self, ANSWERED_MEMBERS_MAX, MemberChange};
 use super::resource::{Resource, holder, picks_up, record, show, shown};
-use super::{Caller, Provision, Result, Shown, conflict_on, render, taken, transact};
+use super::{Caller, Provision, Result, Shown, Sought, conflict_on, render, taken, transact};
 use crate::clock::Ids;
 use crate::directory::{ConnectionId, Group, GroupId, InstanceId, Timestamp};
 use crate::scim::fold::fold;
@@ -17,11 +17,12 @@ use crate::scim::resource::{
 };
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
+use crate::scim::sort::Key;
 use crate::scim::version::tag;
 use crate::scim::{Document, ScimError};
 use crate::store::audit::Author;
 use crate::store::memberships::Member;
-use crate::store::query::{Narrow, Table};
+use crate::store::query::{Column, Narrow, Table};
 use crate::store::{StoreError, Tx, groups, memberships};
 
 /// A group as a client sent it: its members are rows, not part of its document.
@@ -57,6 +58,7 @@ pub struct Groups;
 impl Resource for Groups {
     type Row = Group;
     type Sent = SentGroup;
+    const SOUGHT: Sought = Sought::Groups;
     const NAME: &'static str = "Group";
     const NOUN: &'static str = "group";
     const TABLE: Table = groups::TABLE;
@@ -80,6 +82,17 @@ impl Resource for Groups {
 
     fn owner(row: &Group) -> Option<ConnectionId> {
         row.connection
+    }
+
+    fn key(row: &Group, column: Column) -> Option<Key> {
+        match column {
+            Column::DisplayName => Some(Key::Text(fold(&row.display_name).into_owned())),
+            Column::ExternalId => row.external_id.clone().map(Key::Text),
+            Column::Created => Some(Key::Integer(row.created_at.0)),
+            Column::Modified => Some(Key::Integer(row.modified_at.0)),
+            // Groups have none, and no schema of theirs names it.
+            Column::UserName => None,
+        }
     }
 
     fn version(row: &Group) -> i64 {

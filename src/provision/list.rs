@@ -1,178 +1,263 @@
-//! Queries for resources, the same for Users and Groups.
+//! Queries for resources: a page by index or by cursor, of one type or of all.
 //!
-//! The filter is evaluated exactly on what the client would read; the database narrows with its
-//! indexes first. When the narrowing says all that the filter says, the page is read directly.
+//! A page continues from the place where the page before it ended, never from a number of resources that
+//! are skipped, wherever that place is known: so a walk neither misses a resource that lives all the while
+//! nor repeats one, and its last page costs what its first one costs.
 
-use scim_v2::filter::CompareOp;
+mod mark;
+mod narrow;
+mod stretch;
 
+use self::mark::Mark;
+use self::stretch::{Hit, Plan, Stretch, Wanted, stretch};
 use super::resource::Resource;
-use super::{Caller, Listed, Query, Result};
-use crate::directory::ids;
-use crate::scim::filter::{self, Condition, Operand};
-use crate::scim::fold::fold;
-use crate::scim::schema::Target;
-use crate::scim::{Document, ErrorKind, ScimError};
-use crate::store::Tx;
-use crate::store::query::{self, Narrow, Page};
-use uuid::Uuid;
+use super::{Caller, Listed, Provision, Query, Result, Window};
+use crate::directory::Timestamp;
+use crate::provision::{Groups, Users};
+use crate::scim::schema::ResourceType;
+use crate::scim::sort::{self, Position, Sort};
+use crate::scim::{ErrorKind, ScimError, filter};
+use crate::store::page_marks::{self, PageId};
+use crate::store::{StoreError, Tx};
 
-/// The rows that a filter on attributes without an index is evaluated on.
-pub const SCAN_ROWS_MAX: usize = 10_000;
+pub use stretch::SCAN_ROWS_MAX;
 
-/// The rows that are read at a time for that.
-const SCAN_BATCH: i64 = 500;
-
-/// Answers a query.
-pub(super) async fn list<R: Resource>(
-    tx: &mut Tx,
-    caller: &Caller,
-    query: &Query,
-) -> Result<Listed> {
-    let kind = R::kind(&caller.schemas);
-    let filter = query.filter.as_deref().map(|text| filter::parse(text, &caller.habits));
-    let condition =
-        filter.transpose()?.map(|filter| filter::resolve(kind, &[], &filter)).transpose()?;
-    let (narrow, exact) = condition.as_ref().map_or((Narrow::All(Vec::new()), true), narrow);
-    let (total, documents) = match condition {
-        Some(condition) if !exact => scan::<R>(tx, caller, query, &condition, &narrow).await?,
-        _ => read::<R>(tx, caller, query, &narrow).await?,
-    };
-    let project = |document| query.projection.apply(kind, document);
-    Ok(Listed { total, resources: documents.into_iter().map(project).collect() })
+/// A type of resource that is queried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sought {
+    /// Users.
+    Users,
+    /// Groups.
+    Groups,
 }
 
-async fn read<R: Resource>(
-    tx: &mut Tx,
-    caller: &Caller,
-    query: &Query,
-    narrow: &Narrow,
-) -> Result<(u64, Vec<Document>)> {
-    let (instance, viewer) = (caller.instance, caller.viewer());
-    let total = query::count(tx, &R::TABLE, instance, viewer, narrow).await?;
-    let offset = i64::try_from(query.start_index - 1).unwrap_or(i64::MAX);
-    let limit = i64::try_from(query.count).unwrap_or(i64::MAX);
-    if limit == 0 || offset >= total {
-        return Ok((total.unsigned_abs(), Vec::new()));
-    }
-    let page = Page { after: None, offset, limit };
-    let rows = query::page::<R::Row>(tx, &R::TABLE, instance, viewer, narrow, page).await?;
-    let related = query.projection.wants(R::RELATED);
-    Ok((total.unsigned_abs(), R::render(tx, caller, &rows, related).await?))
-}
+impl Sought {
+    /// All types, in the order in which a query for all of them lists them.
+    pub const ALL: &[Self] = &[Self::Users, Self::Groups];
 
-/// Looks at the rows one by one. What is made of other rows is read for matching only if the filter
-/// regards it, and otherwise for the page alone.
-async fn scan<R: Resource>(
-    tx: &mut Tx,
-    caller: &Caller,
-    query: &Query,
-    condition: &Condition<'_>,
-    narrow: &Narrow,
-) -> Result<(u64, Vec<Document>)> {
-    let regarded = condition.regards(R::RELATED);
-    let (instance, viewer) = (caller.instance, caller.viewer());
-    let (mut total, mut page) = (0, Vec::new());
-    let (mut after, mut scanned) = (None, 0);
-    loop {
-        let next = Page { after, offset: 0, limit: SCAN_BATCH };
-        let rows = query::page::<R::Row>(tx, &R::TABLE, instance, viewer, narrow, next).await?;
-        let Some(last) = rows.last() else { break };
-        after = Some(R::id(last));
-        scanned += rows.len();
-        if scanned > SCAN_ROWS_MAX {
-            return Err(too_many(R::NAME).into());
+    fn kind(self, caller: &Caller) -> &ResourceType {
+        match self {
+            Self::Users => Users::kind(&caller.schemas),
+            Self::Groups => Groups::kind(&caller.schemas),
         }
-        let documents = R::render(tx, caller, &rows, regarded).await?;
-        for (row, document) in rows.into_iter().zip(documents) {
-            if condition.matches(&document) {
-                total += 1;
-                if total >= query.start_index && (page.len() as u64) < query.count {
-                    page.push(row);
-                }
+    }
+
+    async fn stretch(
+        self,
+        tx: &mut Tx,
+        caller: &Caller,
+        plan: &Plan<'_>,
+        wanted: Wanted<'_>,
+    ) -> Result<Stretch> {
+        match self {
+            Self::Users => stretch::<Users>(tx, caller, plan, wanted).await,
+            Self::Groups => stretch::<Groups>(tx, caller, plan, wanted).await,
+        }
+    }
+}
+
+/// A query for some types: what it means for each of them.
+struct Plans<'a> {
+    caller: &'a Caller,
+    sought: &'a [Sought],
+    each: Vec<Plan<'a>>,
+}
+
+/// A page, and where the next one begins if there is one.
+struct Turned {
+    listed: Listed,
+    next: Option<Mark>,
+}
+
+impl Provision {
+    /// Answers a query for resources of one type, or of several.
+    pub async fn query(&self, caller: &Caller, sought: &[Sought], query: &Query) -> Result<Listed> {
+        let plans = Plans::new(caller, sought, query)?;
+        let fingerprint = mark::fingerprint(caller, sought, query);
+        match &query.window {
+            Window::Index { start, count } => {
+                self.by_index(&plans, &fingerprint, *start, *count).await
+            }
+            Window::Cursor { cursor, count } => {
+                let now = self.clock.now();
+                let mark = match cursor.as_str() {
+                    "" => None,
+                    text => Some(mark::read_cursor(text, &fingerprint, sought.len(), now)?),
+                };
+                let mut tx = self.store.read().await?;
+                let Turned { mut listed, next } =
+                    plans.page(&mut tx, mark.as_ref(), 0, *count).await?;
+                listed.start_index = None;
+                listed.next_cursor = next.map(|next| mark::cursor(&fingerprint, &next, now));
+                Ok(listed)
             }
         }
     }
-    let related = query.projection.wants(R::RELATED);
-    Ok((total, R::render(tx, caller, &page, related).await?))
+
+    async fn by_index(
+        &self,
+        plans: &Plans<'_>,
+        fingerprint: &str,
+        start: u64,
+        count: u64,
+    ) -> Result<Listed> {
+        let (caller, now) = (plans.caller, self.clock.now());
+        let page = |start: u64| PageId {
+            instance: caller.instance,
+            key: caller.key,
+            query: fingerprint,
+            start_index: i64::try_from(start).unwrap_or(i64::MAX),
+        };
+        let mut tx = self.store.read().await?;
+        let mark = match start {
+            1 => None,
+            _ => page_marks::find(&mut tx, page(start), mark::since(now)).await?,
+        };
+        let mark: Option<Mark> = mark.and_then(|mark| serde_json::from_str(&mark).ok());
+        let skip = if mark.is_some() { 0 } else { start - 1 };
+        let Turned { listed, next } = plans.page(&mut tx, mark.as_ref(), skip, count).await?;
+        drop(tx);
+        if let Some(next) = next {
+            let current = page(start).start_index;
+            let kept = self.keep_mark(page(next.consumed + 1), &next, current, now).await;
+            if let Err(error) = kept {
+                // The next page is found by its number then, as long as nothing is deleted meanwhile.
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a page mark was not kept"
+                );
+            }
+        }
+        Ok(listed)
+    }
+
+    async fn keep_mark(
+        &self,
+        next: PageId<'_>,
+        mark: &Mark,
+        current: i64,
+        now: Timestamp,
+    ) -> std::result::Result<(), StoreError> {
+        let mark = serde_json::to_string(mark).unwrap_or_default();
+        let mut tx = self.store.begin().await?;
+        page_marks::keep(&mut tx, next, &mark, current, (now, mark::since(now))).await?;
+        tx.commit().await
+    }
 }
 
-fn too_many(kind: &str) -> ScimError {
-    let indexed = match kind {
-        "Group" => "id, externalId, displayName and members",
-        _ => "id, externalId, userName, displayName, active, emails.value and groups",
-    };
+impl<'a> Plans<'a> {
+    fn new(caller: &'a Caller, sought: &'a [Sought], query: &Query) -> Result<Self> {
+        let kinds: Vec<&ResourceType> = sought.iter().map(|sought| sought.kind(caller)).collect();
+        let parsed = query.filter.as_deref().map(|text| filter::parse(text, &caller.habits));
+        let filter = parsed.transpose()?;
+        let sorts: Vec<Option<Sort<'_>>> = match query.sort_by.as_deref() {
+            None => kinds.iter().map(|_| None).collect(),
+            Some(by) => {
+                sort::resolve(&kinds, by, query.descending)?.into_iter().map(Some).collect()
+            }
+        };
+        let plan = |(kind, sort)| Plan::new(kind, &kinds, filter.as_ref(), sort, query);
+        let plans =
+            kinds.iter().copied().zip(sorts).map(plan).collect::<std::result::Result<_, _>>()?;
+        Ok(Self { caller, sought, each: plans })
+    }
+
+    /// Reads the page behind a mark, or that many resources behind the beginning.
+    async fn page(
+        &self,
+        tx: &mut Tx,
+        mark: Option<&Mark>,
+        skip: u64,
+        count: u64,
+    ) -> Result<Turned> {
+        let mut merged = Merged {
+            descending: self.each.first().is_some_and(Plan::descends),
+            ..Merged::default()
+        };
+        let single = self.sought.len() == 1;
+        if !single && skip > SCAN_ROWS_MAX as u64 {
+            return Err(far(skip).into());
+        }
+        let (offset, dropped) = if single { (skip, 0) } else { (0, skip) };
+        for (place, (sought, plan)) in self.sought.iter().zip(&self.each).enumerate() {
+            let after = mark.and_then(|mark| mark.after.get(place)?.as_ref());
+            plan.require_place(after)?;
+            let limit = count.saturating_add(dropped);
+            let wanted = Wanted { after, skip: offset, limit, counted: mark.is_none() };
+            merged.add(place, sought.stretch(tx, self.caller, plan, wanted).await?);
+        }
+        let sorted = self.each.first().is_some_and(Plan::is_sorted);
+        Ok(merged.turn(sorted, mark, (skip, dropped), count, self.sought.len()))
+    }
+}
+
+/// What was read of all types, before it is put into one order.
+#[derive(Default)]
+struct Merged {
+    descending: bool,
+    hits: Vec<(usize, Hit)>,
+    more: bool,
+    total: u64,
+}
+
+impl Merged {
+    fn add(&mut self, place: usize, stretch: Stretch) {
+        self.hits.extend(stretch.hits.into_iter().map(|hit| (place, hit)));
+        self.more |= stretch.more;
+        self.total += stretch.total;
+    }
+
+    /// Cuts the page out of what was read.
+    fn turn(
+        mut self,
+        sorted: bool,
+        mark: Option<&Mark>,
+        (skip, dropped): (u64, u64),
+        count: u64,
+        types: usize,
+    ) -> Turned {
+        if sorted {
+            let descending = self.descending;
+            self.hits
+                .sort_by(|(_, left), (_, right)| left.position.order(&right.position, descending));
+        }
+        let mut after: Vec<Option<Position>> =
+            mark.map_or_else(|| vec![None; types], |mark| mark.after.clone());
+        let dropped = usize::try_from(dropped).unwrap_or(usize::MAX);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let end = dropped.saturating_add(count).min(self.hits.len());
+        let more = self.more || end < self.hits.len();
+        self.hits.truncate(end);
+        let mut resources = Vec::with_capacity(end.saturating_sub(dropped));
+        for (index, (place, hit)) in self.hits.into_iter().enumerate() {
+            if let Some(slot) = after.get_mut(place) {
+                *slot = Some(hit.position);
+            }
+            if index >= dropped {
+                resources.push(hit.document);
+            }
+        }
+        let before = mark.map_or(skip, |mark| mark.consumed);
+        let consumed = before + resources.len() as u64;
+        // The walk tells its end by itself: what was deleted since it began is not waited for.
+        let total = match (mark, more) {
+            (None, _) => self.total,
+            (Some(mark), true) => mark.total.max(consumed + 1),
+            (Some(_), false) => consumed,
+        };
+        let next = (more && count > 0).then_some(Mark { after, consumed, total });
+        let listed = Listed { total, start_index: Some(before + 1), next_cursor: None, resources };
+        Turned { listed, next }
+    }
+}
+
+fn far(skip: u64) -> ScimError {
     ScimError::new(
         ErrorKind::TooMany,
         format!(
-            "the filter would have to look at more than {SCAN_ROWS_MAX} resources: narrow it with \
-             \"eq\" on one of {indexed}"
+            "startIndex {} is too far into several types of resources together: go there page by \
+             page, or query one type",
+            skip + 1
         ),
     )
-}
-
-/// What the indexes can tell of a condition, and whether that is all of it.
-fn narrow(condition: &Condition<'_>) -> (Narrow, bool) {
-    match condition {
-        Condition::Compare(target, CompareOp::Eq, operand) => indexed(target, operand),
-        Condition::Element(target, inner) if target.is_core("emails") => {
-            let sole = matches!(**inner, Condition::Compare(..));
-            (email_inside(inner), sole && !is_open(&email_inside(inner)))
-        }
-        Condition::And(parts) => {
-            let (parts, exact): (Vec<_>, Vec<_>) = parts.iter().map(narrow).unzip();
-            (Narrow::All(parts), exact.into_iter().all(|exact| exact))
-        }
-        Condition::Or(parts) => {
-            let (parts, exact): (Vec<_>, Vec<_>) = parts.iter().map(narrow).unzip();
-            (Narrow::Any(parts), exact.into_iter().all(|exact| exact))
-        }
-        Condition::Present(_)
-        | Condition::Compare(..)
-        | Condition::Element(..)
-        | Condition::Not(_) => (Narrow::All(Vec::new()), false),
-    }
-}
-
-fn indexed(target: &Target<'_>, operand: &Operand) -> (Narrow, bool) {
-    let open = (Narrow::All(Vec::new()), false);
-    if target.extension.is_some() {
-        return open;
-    }
-    let sub = target.sub.map(|sub| sub.name.as_str());
-    match (target.attribute.name.as_str(), sub, operand) {
-        ("active", None, Operand::Boolean(flag)) => (Narrow::Active(*flag), true),
-        (name, sub, Operand::Text { raw, key }) => {
-            let by_id = |narrow: fn(Uuid) -> Narrow| {
-                ids::exact(raw).map_or_else(|| Narrow::Any(Vec::new()), narrow)
-            };
-            match (name, sub) {
-                ("id", None) => (by_id(Narrow::Id), true),
-                ("userName", None) => (Narrow::UserName(key.clone()), true),
-                ("displayName", None) => (Narrow::DisplayName(key.clone()), true),
-                ("externalId", None) => (Narrow::ExternalId(raw.clone()), true),
-                ("emails", Some("value")) => (Narrow::Email(key.clone()), true),
-                ("groups", Some("value")) => (by_id(Narrow::MemberOf), true),
-                ("members", Some("value")) => (by_id(Narrow::HasMember), true),
-                _ => open,
-            }
-        }
-        _ => open,
-    }
-}
-
-/// `emails[type eq "work" and value eq "x"]`: an address that must be there.
-fn email_inside(inner: &Condition<'_>) -> Narrow {
-    match inner {
-        Condition::Compare(target, CompareOp::Eq, Operand::Text { raw, .. })
-            if target.attribute.name == "value" =>
-        {
-            Narrow::Email(fold(raw).into_owned())
-        }
-        Condition::And(parts) => Narrow::All(parts.iter().map(email_inside).collect()),
-        _ => Narrow::All(Vec::new()),
-    }
-}
-
-fn is_open(narrow: &Narrow) -> bool {
-    matches!(narrow, Narrow::All(parts) if parts.is_empty())
 }

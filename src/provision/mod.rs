@@ -19,6 +19,7 @@ use crate::clock::{Clock, Ids};
 use crate::directory::{ConnectionId, ConnectionStatus, InstanceId, KeyId, Profile, Timestamp};
 use crate::scim::habits::Habits;
 use crate::scim::project::Projection;
+use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
 use crate::scim::{Document, ErrorKind, ScimError};
 use crate::store::audit::Author;
@@ -27,7 +28,7 @@ use crate::store::{Store, StoreError};
 use uuid::Uuid;
 
 pub use groups::{Groups, SentGroup};
-pub use list::SCAN_ROWS_MAX;
+pub use list::{SCAN_ROWS_MAX, Sought};
 pub use members::ANSWERED_MEMBERS_MAX;
 pub use profile::habits;
 pub use resource::Resource;
@@ -82,12 +83,43 @@ pub struct Caller {
 pub struct Query {
     /// The filter, as written.
     pub filter: Option<String>,
-    /// The place of the first resource, from 1.
-    pub start_index: u64,
-    /// The resources on the page at most.
-    pub count: u64,
-    /// What of each resource.
-    pub projection: Projection,
+    /// The attribute to sort by, as written; without it, resources come in the order of creation.
+    pub sort_by: Option<String>,
+    /// Whether the order is turned round.
+    pub descending: bool,
+    /// Which page.
+    pub window: Window,
+    /// The attributes to show, as written.
+    pub attributes: Option<String>,
+    /// The attributes not to show, as written.
+    pub excluded_attributes: Option<String>,
+}
+
+/// A page of a query.
+#[derive(Debug, Clone)]
+pub enum Window {
+    /// By the place of its first resource (RFC 7644 §3.4.2.4).
+    Index {
+        /// That place, from 1.
+        start: u64,
+        /// The resources on the page at most.
+        count: u64,
+    },
+    /// By a cursor (RFC 9865).
+    Cursor {
+        /// The cursor of the page before; empty for the first page.
+        cursor: String,
+        /// The resources on the page at most.
+        count: u64,
+    },
+}
+
+impl Query {
+    /// What of each resource of a type the client wants.
+    #[must_use]
+    pub fn projection(&self, kind: &ResourceType) -> Projection {
+        Projection::read(kind, self.attributes.as_deref(), self.excluded_attributes.as_deref())
+    }
 }
 
 /// A page of resources.
@@ -95,6 +127,10 @@ pub struct Query {
 pub struct Listed {
     /// How many the query selects altogether.
     pub total: u64,
+    /// The place of the first resource on the page, from 1; `None` if the page was found by a cursor.
+    pub start_index: Option<u64>,
+    /// The cursor of the next page, if there is one.
+    pub next_cursor: Option<String>,
     /// The resources of the page.
     pub resources: Vec<Document>,
 }

@@ -8,7 +8,7 @@ use std::future::Future;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Caller, Listed, Provision, Query, Result, Shown, list, not_found, transact};
+use super::{Caller, Provision, Result, Shown, Sought, not_found, transact};
 use crate::clock::Ids;
 use crate::directory::rules::{Claim, claim};
 use crate::directory::{ConnectionId, InstanceId, ids};
@@ -18,10 +18,11 @@ use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
+use crate::scim::sort::Key;
 use crate::scim::version::Expected;
 use crate::scim::{Document, ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
-use crate::store::query::{self, Narrow, Purpose, Table, Viewer};
+use crate::store::query::{self, Column, Narrow, Purpose, Table, Viewer};
 use crate::store::{Record, StoreError, Tx};
 
 /// A kind of resource that clients provision: [`Users`](super::Users) or [`Groups`](super::Groups).
@@ -30,6 +31,8 @@ pub trait Resource: 'static {
     type Row: Record + Sync;
     /// What a client sends to create or replace one.
     type Sent: Clone + Send + Sync;
+    /// What a query for it seeks.
+    const SOUGHT: Sought;
     /// What the protocol calls it.
     const NAME: &'static str;
     /// What the directory calls it, in the audit trail.
@@ -51,6 +54,8 @@ pub trait Resource: 'static {
     fn id(row: &Self::Row) -> Uuid;
     /// The connection that owns a row.
     fn owner(row: &Self::Row) -> Option<ConnectionId>;
+    /// The value of a row in a column that queries are sorted by.
+    fn key(row: &Self::Row, column: Column) -> Option<Key>;
     /// How often a row has changed.
     fn version(row: &Self::Row) -> i64;
     /// A row as the audit trail compares it: its document and what the server made of it.
@@ -109,12 +114,6 @@ pub trait Resource: 'static {
 }
 
 impl Provision {
-    /// Answers a query.
-    pub async fn list<R: Resource>(&self, caller: &Caller, query: &Query) -> Result<Listed> {
-        let mut tx = self.store.read().await?;
-        list::list::<R>(&mut tx, caller, query).await
-    }
-
     /// Reads one resource.
     pub async fn read<R: Resource>(
         &self,

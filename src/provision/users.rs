@@ -4,7 +4,9 @@ use scim_v2::schema_urns;
 use serde_json::{Map, Value};
 
 use super::resource::{Resource, holder, picks_up, record, show};
-use super::{Caller, Provision, Result, Shown, conflict_on, manager, render, taken, transact};
+use super::{
+    Caller, Provision, Result, Shown, Sought, conflict_on, manager, render, taken, transact,
+};
 use crate::clock::Ids;
 use crate::directory::rules::{Facts, effective_status};
 use crate::directory::{
@@ -20,9 +22,10 @@ use crate::scim::resource::{
 };
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
+use crate::scim::sort::Key;
 use crate::scim::{Document, ScimError};
 use crate::store::audit::Author;
-use crate::store::query::{Narrow, Table};
+use crate::store::query::{Column, Narrow, Table};
 use crate::store::{StoreError, Tx, accounts, memberships};
 use uuid::Uuid;
 
@@ -36,6 +39,7 @@ pub struct Users;
 impl Resource for Users {
     type Row = Account;
     type Sent = Document;
+    const SOUGHT: Sought = Sought::Users;
     const NAME: &'static str = "User";
     const NOUN: &'static str = "account";
     const TABLE: Table = accounts::TABLE;
@@ -61,6 +65,17 @@ impl Resource for Users {
 
     fn owner(row: &Account) -> Option<ConnectionId> {
         row.connection
+    }
+
+    fn key(row: &Account, column: Column) -> Option<Key> {
+        let folded = |text: &str| Key::Text(fold(text).into_owned());
+        match column {
+            Column::UserName => Some(folded(&row.user_name)),
+            Column::DisplayName => row.display_name.as_deref().map(folded),
+            Column::ExternalId => row.external_id.clone().map(Key::Text),
+            Column::Created => Some(Key::Integer(row.created_at.0)),
+            Column::Modified => Some(Key::Integer(row.modified_at.0)),
+        }
     }
 
     fn version(row: &Account) -> i64 {

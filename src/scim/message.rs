@@ -34,15 +34,28 @@ pub enum Verb {
 
 /// A page of a query (RFC 7644 §3.4.2): the counts are integers, `itemsPerPage` is the number of
 /// resources in this very answer.
+///
+/// A page by index has a `startIndex`; a page by cursor has the cursor of the next one, if there is one
+/// (RFC 9865 §2).
 #[must_use]
-pub fn list_response(total: u64, start_index: u64, resources: &[Value]) -> Value {
-    json!({
-        "schemas": [schema_urns::LIST_RESPONSE],
-        "totalResults": total,
-        "startIndex": start_index,
-        "itemsPerPage": resources.len(),
-        "Resources": resources,
-    })
+pub fn list_response(
+    total: u64,
+    start_index: Option<u64>,
+    next_cursor: Option<String>,
+    resources: Vec<Value>,
+) -> Value {
+    let mut list = Map::new();
+    list.insert("schemas".to_owned(), json!([schema_urns::LIST_RESPONSE]));
+    list.insert("totalResults".to_owned(), total.into());
+    if let Some(start_index) = start_index {
+        list.insert("startIndex".to_owned(), start_index.into());
+    }
+    list.insert("itemsPerPage".to_owned(), resources.len().into());
+    if let Some(cursor) = next_cursor {
+        list.insert("nextCursor".to_owned(), cursor.into());
+    }
+    list.insert("Resources".to_owned(), resources.into());
+    list.into()
 }
 
 /// Reads a PATCH request.

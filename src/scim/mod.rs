@@ -16,6 +16,7 @@ pub mod project;
 pub mod resource;
 pub mod schema;
 pub mod schemas;
+pub mod sort;
 pub mod strict;
 pub mod version;
 

@@ -338,8 +338,11 @@ fn seed(condition: &Condition<'_>) -> Option<Map<String, Value>> {
         Condition::Compare(target, CompareOp::Eq, operand) => {
             let value = match operand {
                 Operand::Boolean(flag) => Value::Bool(*flag),
-                Operand::Text { raw, .. } => Value::String(raw.clone()),
-                Operand::Null | Operand::Number(_) | Operand::Time(_) => return None,
+                Operand::Text { raw, .. } if !raw.is_empty() => Value::String(raw.clone()),
+                // An empty text is no value (RFC 7643 §2.5), so no element can have it.
+                Operand::Text { .. } | Operand::Null | Operand::Number(_) | Operand::Time(_) => {
+                    return None;
+                }
             };
             Some(Map::from_iter([(target.attribute.name.clone(), value)]))
         }

@@ -12,6 +12,7 @@ pub mod instances;
 pub mod keys;
 pub mod memberships;
 mod migrations;
+pub mod page_marks;
 pub mod query;
 pub mod row;
 pub mod signing;

@@ -1,13 +1,14 @@
 //! Reading accounts and groups: one road for both tables.
 //!
 //! A query names an instance and whose eyes it looks through, narrows by indexed columns, and reads a
-//! page in the order of creation (ids are `UUIDv7`).
+//! page in the order of creation (ids are `UUIDv7`) or of a column that an index holds in order.
 
 use uuid::Uuid;
 
 use super::row::{Count, Record};
 use super::{Sql, StoreError, Tx};
-use crate::directory::{ConnectionId, InstanceId};
+use crate::directory::{ConnectionId, InstanceId, Timestamp};
+use crate::scim::sort::Position;
 
 /// Whose eyes a query looks through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,21 +48,95 @@ pub enum Narrow {
     HasMember(Uuid),
     /// The identity provider's `active` of an account.
     Active(bool),
+    /// A column of texts that begin so, folded as the column is.
+    Begins(Column, String),
+    /// A time that is not before.
+    Since(Column, Timestamp),
+    /// A time that is not after.
+    Until(Column, Timestamp),
+    /// One of these ids, at most [`super::BATCH_MAX`].
+    Ids(Vec<Uuid>),
     /// All of these; nothing in the list is no restriction.
     All(Vec<Narrow>),
     /// One of these; nothing in the list selects nothing.
     Any(Vec<Narrow>),
 }
 
+/// A column that an index holds in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// The folded userName of an account.
+    UserName,
+    /// The folded displayName.
+    DisplayName,
+    /// The externalId.
+    ExternalId,
+    /// When the row was created.
+    Created,
+    /// When the row last changed.
+    Modified,
+}
+
+impl Column {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::UserName => "r.user_name_key",
+            Self::DisplayName => "r.display_name_key",
+            Self::ExternalId => "r.external_id",
+            Self::Created => "r.created_at",
+            Self::Modified => "r.modified_at",
+        }
+    }
+
+    fn is_nullable(self) -> bool {
+        matches!(self, Self::DisplayName | Self::ExternalId)
+    }
+}
+
+/// The order of a query: among equals, and without a column, by id. Rows without a value come last, in
+/// a descending order first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Order {
+    /// The column.
+    pub column: Option<Column>,
+    /// Whether the order is turned round.
+    pub descending: bool,
+}
+
 /// A part of the rows.
-#[derive(Debug, Clone, Copy)]
-pub struct Page {
-    /// Begin behind the row of this id.
-    pub after: Option<Uuid>,
+#[derive(Debug, Clone)]
+pub struct Page<'p> {
+    /// In this order.
+    pub order: Order,
+    /// Begin behind this place.
+    pub after: Option<&'p Position>,
     /// Then leave out this many.
     pub offset: i64,
     /// Then read this many at most.
     pub limit: i64,
+}
+
+/// The rows that one statement reads of a page: an index holds those with a value in order, and leaves
+/// out those without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    All,
+    WithValue,
+    WithoutValue,
+}
+
+impl Page<'_> {
+    fn parts(&self) -> &'static [Part] {
+        let placed = self.after.map(|after| after.key.is_some());
+        match (self.order.column.filter(|column| column.is_nullable()), self.order.descending) {
+            (None, _) => &[Part::All],
+            _ if self.offset > 0 => &[Part::All],
+            (Some(_), false) if placed == Some(false) => &[Part::WithoutValue],
+            (Some(_), false) => &[Part::WithValue, Part::WithoutValue],
+            (Some(_), true) if placed == Some(true) => &[Part::WithValue],
+            (Some(_), true) => &[Part::WithoutValue, Part::WithValue],
+        }
+    }
 }
 
 /// A table of resources: the start of its statements. `r` is the row.
@@ -72,23 +147,67 @@ pub struct Table {
     pub count: &'static str,
 }
 
-/// Reads a page in the order of creation.
+/// Reads a page.
 pub async fn page<T: Record>(
     tx: &mut Tx,
     table: &Table,
     instance: InstanceId,
     viewer: Viewer,
     narrow: &Narrow,
-    page: Page,
+    page: Page<'_>,
 ) -> Result<Vec<T>, StoreError> {
-    let mut sql = Sql::new(table.select).bind(instance);
-    restrict(&mut sql, viewer, narrow);
-    if let Some(after) = page.after {
-        sql.push(" AND r.id > ").push_bind(after);
+    let (mut rows, mut after) = (Vec::new(), page.after);
+    for part in page.parts() {
+        let limit = page.limit - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        if limit <= 0 {
+            break;
+        }
+        let mut sql = Sql::new(table.select).bind(instance);
+        restrict(&mut sql, viewer, narrow);
+        push_part(&mut sql, *part, page.order, after.take());
+        sql.push(" LIMIT ").push_bind(limit).push(" OFFSET ").push_bind(page.offset);
+        rows.extend(tx.fetch_all::<T>(sql).await?);
     }
-    sql.push(" ORDER BY r.id LIMIT ").push_bind(page.limit);
-    sql.push(" OFFSET ").push_bind(page.offset);
-    tx.fetch_all(sql).await
+    Ok(rows)
+}
+
+/// Restricts a statement to a part of a page, and puts it in order.
+fn push_part(sql: &mut Sql, part: Part, order: Order, after: Option<&Position>) {
+    let column = order.column.map(Column::sql).filter(|_| part != Part::WithoutValue);
+    if let Some(column) = order.column.map(Column::sql) {
+        match part {
+            Part::All => {}
+            Part::WithValue => {
+                sql.push(" AND ").push(column).push(" IS NOT NULL");
+            }
+            Part::WithoutValue => {
+                sql.push(" AND ").push(column).push(" IS NULL");
+            }
+        }
+    }
+    let behind = if order.descending { " < " } else { " > " };
+    match (column, after) {
+        (_, None) => {}
+        (Some(column), Some(Position { key: Some(key), id })) => {
+            sql.push(" AND (").push(column).push(", r.id)").push(behind).push("(");
+            sql.push_bind(key).push(", ").push_bind(*id).push(")");
+        }
+        (_, Some(Position { id, .. })) => {
+            sql.push(" AND r.id").push(behind).push_bind(*id);
+        }
+    }
+    let turned = if order.descending { " DESC" } else { "" };
+    sql.push(" ORDER BY ");
+    if let Some(column) = column {
+        // Only where the statement skips rows do those without a value stand among the others.
+        let nulls = match (part, order.column.is_some_and(Column::is_nullable), order.descending) {
+            (Part::All, true, false) => " NULLS LAST",
+            (Part::All, true, true) => " NULLS FIRST",
+            _ => "",
+        };
+        sql.push(column).push(turned).push(nulls).push(", ");
+    }
+    sql.push("r.id").push(turned);
 }
 
 /// Counts the rows that a query would read.
@@ -180,9 +299,32 @@ fn push_narrow(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
             sql.push(")")
         }
         Narrow::Active(flag) => sql.push("r.active = ").push_bind(*flag),
+        Narrow::Begins(column, start) => {
+            sql.push(column.sql()).push(" >= ").push_bind(start.as_str());
+            match behind_all(start) {
+                Some(end) => sql.push(" AND ").push(column.sql()).push(" < ").push_bind(end),
+                None => sql,
+            }
+        }
+        Narrow::Since(column, time) => sql.push(column.sql()).push(" >= ").push_bind(*time),
+        Narrow::Until(column, time) => sql.push(column.sql()).push(" <= ").push_bind(*time),
+        Narrow::Ids(ids) => sql.push("r.id IN ").push_list(ids.iter().copied()),
         Narrow::All(parts) => push_joined(sql, viewer, parts, " AND ", "TRUE"),
         Narrow::Any(parts) => push_joined(sql, viewer, parts, " OR ", "FALSE"),
     };
+}
+
+/// The first text, in the order of code points, behind all that begin with `start`.
+fn behind_all(start: &str) -> Option<String> {
+    let mut characters: Vec<char> = start.chars().collect();
+    while let Some(last) = characters.pop() {
+        let mut above = (u32::from(last) + 1)..=u32::from(char::MAX);
+        if let Some(next) = above.find_map(char::from_u32) {
+            characters.push(next);
+            return Some(characters.into_iter().collect());
+        }
+    }
+    None
 }
 
 fn push_joined<'s>(

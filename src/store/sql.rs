@@ -8,6 +8,7 @@ use crate::directory::{
     AccountId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, TenantId, Timestamp,
     ids::AuditId,
 };
+use crate::scim::sort::Key;
 
 /// A statement and the values of its placeholders.
 ///
@@ -167,6 +168,17 @@ impl From<Option<Timestamp>> for Bind {
 impl From<i64> for Bind {
     fn from(number: i64) -> Self {
         Self::Integer(Some(number))
+    }
+}
+
+impl From<&Key> for Bind {
+    fn from(key: &Key) -> Self {
+        match key {
+            Key::Integer(number) => Self::Integer(Some(*number)),
+            Key::Text(text) => Self::Text(Some(text.clone())),
+            // No column of numbers is sorted by; a place behind all of them ends the walk.
+            Key::Number(_) => Self::Integer(Some(i64::MAX)),
+        }
     }
 }
 

@@ -54,7 +54,7 @@ both! {
             "%C0%80", "%ED%A0%80", "%F0%9F%92%A9", "%zz", "%",
             "00000000-0000-0000-0000-000000000000",
             "ffffffff-ffff-ffff-ffff-ffffffffffff", "019f0000-0000-7000-8000-000000000000",
-            "bulkId:x", ".search", "*",
+            "bulkId:x", "*",
         ].map(str::to_owned);
         let none = none.into_iter().chain(
             ["9".repeat(10_000), "%ff".repeat(3_000), "\u{41}".repeat(300)],
@@ -87,7 +87,7 @@ both! {
             scene.client.send(method, path, Some(person("x", json!({})))).await
         };
         for path in [
-            "/People", "/users", "/Users/a/b", "", "/Users/a/b/c", "/Schemas/nonsense",
+            "/People", "/users", "/Users/a/b", "/Users/a/b/c", "/Schemas/nonsense",
             "/ResourceTypes/x", "/%00", "/../x",
         ] {
             assert_refused(&send("GET", path).await, 404, "");
@@ -110,12 +110,9 @@ both! {
                 }
             }
         }
-        for path in ["/Me", "/Bulk", "/.search", "/Users/.search"] {
-            let answer = send("POST", path).await;
-            assert!([501, 404, 405].contains(&answer.status), "{path}: {answer:?}");
-            assert_refused(&answer, answer.status, "");
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            assert_refused(&send(method, "/Me").await, 501, "");
         }
-        assert_refused(&send("GET", "/Me").await, 501, "");
         let body = person("typed", json!({})).to_string();
         for media_type in [
             "text/plain", "text/html; charset=utf-8", "application/xml", "image/png",

@@ -61,14 +61,15 @@ both! {
         let store = database.open().await;
         let mut tx = store.read().await.unwrap();
         let instance = "01900000-0000-7000-8000-000000000002".parse().unwrap();
-        let page = query::Page { after: None, offset: 0, limit: 10 };
+        let order = query::Order::default();
+        let page = || query::Page { order, after: None, offset: 0, limit: 10 };
         let all = query::Narrow::All(Vec::new());
         let viewer = query::Viewer::Administrator;
         let (accounts, groups) = (accounts::TABLE, groups::TABLE);
         let accounts: Vec<Account> =
-            query::page(&mut tx, &accounts, instance, viewer, &all, page).await.unwrap();
+            query::page(&mut tx, &accounts, instance, viewer, &all, page()).await.unwrap();
         let groups: Vec<Group> =
-            query::page(&mut tx, &groups, instance, viewer, &all, page).await.unwrap();
+            query::page(&mut tx, &groups, instance, viewer, &all, page()).await.unwrap();
         let names: Vec<_> = accounts.iter().map(|account| account.user_name.as_str()).collect();
         assert_eq!(names, ["ann@example.com"]);
         assert_eq!(groups.len(), 1);

@@ -247,6 +247,11 @@ fn refusals_name_the_operation_and_the_attribute() {
             "noTarget",
             "emails",
         ),
+        (
+            json!({ "op": "add", "path": "emails[type eq \"\"].value", "value": "x" }),
+            "noTarget",
+            "emails",
+        ),
         (json!({ "op": "replace", "path": "emails[", "value": "x" }), "invalidPath", "character"),
         (
             json!({ "op": "replace", "path": "name[givenName eq \"A\"]", "value": "x" }),

@@ -14,3 +14,4 @@ pub(crate) use database::{Database, both};
 pub(crate) use instance::{TestInstance, TestServer};
 pub(crate) use people::{CORE, ENTERPRISE, GROUP, PATCH_OP, assert_gone, person, team};
 pub(crate) use scene::{Scene, assert_sane, raw, request};
+pub(crate) use statements::Recorder;
