@@ -1,12 +1,18 @@
-//! Discovery (RFC 7644 §4) and the parts of the protocol that are not offered.
+//! Discovery (RFC 7644 §4), the description for tools, and the parts of the protocol that are not
+//! offered.
 
-use axum::http::{Method, StatusCode};
+use std::sync::LazyLock;
+
+use axum::http::{Method, StatusCode, header};
+use axum::response::IntoResponse;
 use serde_json::Value;
 
 use super::answer::{self, Answer, Failure};
 use super::extract::{Authorized, Id, Parameters};
 use crate::directory::Profile;
-use crate::scim::{ErrorKind, ScimError, discovery, message};
+use crate::scim::{ErrorKind, ScimError, discovery, message, openapi};
+
+static DESCRIPTION: LazyLock<String> = LazyLock::new(|| openapi::document().to_string());
 
 pub(super) async fn service_provider_config(
     Authorized(caller): Authorized,
@@ -46,6 +52,11 @@ pub(super) async fn schemas(Authorized(caller): Authorized, parameters: Paramete
 pub(super) async fn schema(Authorized(caller): Authorized, Id(urn): Id) -> Answer {
     let schema = caller.schemas.all().find(|schema| schema.id.eq_ignore_ascii_case(&urn));
     one(schema.map(|schema| discovery::schema(schema, &caller.base)), "schema")
+}
+
+/// The description of the protocol's surface for tools. It needs no key: it is the same for all.
+pub(super) async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION.as_str())
 }
 
 /// 501 for what the server does not have: `/Me` (keys belong to connections, not to people), bulk

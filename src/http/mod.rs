@@ -103,6 +103,7 @@ fn router(app: App) -> Router {
         .nest(SCIM_PATH, scim)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/openapi.json", get(discovery::openapi))
         .fallback(answer::no_such_endpoint)
         .method_not_allowed_fallback(answer::no_such_method)
         .layer(CatchPanicLayer::custom(answer::panicked))

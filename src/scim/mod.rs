@@ -11,6 +11,7 @@ pub mod fold;
 pub mod grammar;
 pub mod habits;
 pub mod message;
+pub mod openapi;
 pub mod patch;
 pub mod project;
 pub mod resource;

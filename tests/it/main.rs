@@ -20,6 +20,7 @@ mod keys;
 mod layers;
 mod managers;
 mod narrowing;
+mod openapi;
 mod ownership;
 mod pages;
 mod profiles;
