@@ -1,14 +1,17 @@
-"""Runs scim2-tester and scim-sanity against a live server and reports what they fault.
+"""Runs scim2-tester, by itself and as `scim2 test`, and scim-sanity against a live server and reports
+what they fault.
 
-Both create and delete people, so only a server on this machine is accepted, and the instance
-behind the token should be empty: the suites look for what they made on the first page of a list.
+The instance behind the token should be empty: the suites look for what they made on the first page
+of a list.
 """
 
 import os
 import pprint
 import random
+import re
+import subprocess
 import sys
-from urllib.parse import urlsplit
+from pathlib import Path
 
 from httpx2 import Client
 from scim2_client.engines.httpx2 import SyncSCIMClient
@@ -16,8 +19,10 @@ from scim2_models import Mutability
 from scim2_tester import Status, check_server
 from scim_sanity.probe.runner import run_probe_api
 
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+from local import arguments
+
 TIMEOUT_S = 30
+PASSED = (Status.SUCCESS, Status.COMPLIANT, Status.ACCEPTABLE)
 REQUIRED_RESOURCE_TYPES = {"User", "Group"}
 PATCH_CHECKS = {"check_add_attribute", "check_remove_attribute", "check_replace_attribute"}
 
@@ -59,7 +64,7 @@ def read_only_extensions(provider):
     return urns
 
 
-def is_excused(result, read_only):
+def is_excused(title, reason, read_only):
     """What scim2-tester faults and scimd means.
 
     It patches every extension as a whole, even one with read-only attributes alone, and then expects
@@ -69,15 +74,19 @@ def is_excused(result, read_only):
     `active` to the server: whether a person may enter is always said, or a disabled one would look
     like any other.
     """
-    if result.title == "check_remove_attribute" and result.reason.endswith("'active'"):
+    if title == "check_remove_attribute" and reason.endswith("'active'"):
         return True
-    return result.title in PATCH_CHECKS and any(f"'{urn}'" in result.reason for urn in read_only)
+    return title in PATCH_CHECKS and any(f"'{urn}'" in reason for urn in read_only)
+
+
+def connect(url, token):
+    headers = {"Authorization": f"Bearer {token}"}
+    return Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
 
 
 def judge_with_scim2_tester(url, token):
     report = Report("scim2-tester")
-    headers = {"Authorization": f"Bearer {token}"}
-    with Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
+    with connect(url, token) as http:
         client = SyncSCIMClient(http)
         results = check_server(client)
         read_only = read_only_extensions(client.provider)
@@ -85,11 +94,11 @@ def judge_with_scim2_tester(url, token):
     for result in results:
         subject = f"{result.resource_type}: " if result.resource_type else ""
         text = f"{subject}{result.title}: {result.reason}"
-        if result.status in (Status.SUCCESS, Status.COMPLIANT, Status.ACCEPTABLE):
+        if result.status in PASSED:
             report.passed += 1
         elif result.status == Status.SKIPPED:
             report.skipped.append(text)
-        elif is_excused(result, read_only):
+        elif is_excused(result.title, result.reason, read_only):
             report.excused.append(text)
         else:
             if result.data is not None:
@@ -100,6 +109,41 @@ def judge_with_scim2_tester(url, token):
     tested = {result.resource_type for result in results}
     for missing in sorted(REQUIRED_RESOURCE_TYPES - tested):
         report.faults.append(f"{missing} was never tested")
+    return report
+
+
+def judge_with_scim2_cli(url, token):
+    """`scim2 test` asks what scim2-tester asks, through its own client and its own discovery, and
+    fails on every skipped check: what it prints is read, not its exit code."""
+    report = Report("scim2-cli")
+    with connect(url, token) as http:
+        client = SyncSCIMClient(http)
+        client.discover()
+        read_only = read_only_extensions(client.provider)
+    said = subprocess.run(
+        [Path(sys.executable).with_name("scim2"), "--url", url, "test"],
+        env=os.environ | {"SCIM_CLI_HEADERS": f"Authorization: Bearer {token}", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    # Each result is a line with status and title; what follows until the next is its reason.
+    statuses = "|".join(status.name for status in Status)
+    parts = re.split(rf"^({statuses}) (\w+)$", said.stdout, flags=re.MULTILINE)[1:]
+    for status, title, reason in zip(*[iter(parts)] * 3, strict=True):
+        reason = reason.strip()
+        text = f"{title}: {reason}"
+        if Status[status] in PASSED:
+            report.passed += 1
+        elif Status[status] == Status.SKIPPED:
+            report.skipped.append(text)
+        elif is_excused(title, reason.partition("\n")[0], read_only):
+            report.excused.append(text)
+        else:
+            report.faults.append(f"{status} {text}")
+    if not report.passed:
+        report.faults.append(f"nothing was tested\n{said.stdout}\n{said.stderr}")
     return report
 
 
@@ -128,19 +172,12 @@ def judge_with_scim_sanity(url, token):
 
 
 def main():
-    url, token = sys.argv[1].rstrip("/"), sys.argv[2]
-    if urlsplit(url).scheme not in ("http", "https") or urlsplit(url).hostname not in LOOPBACK:
-        sys.exit(f"judge: {url} is not on this machine; the suites create and delete people")
-
-    # scim-sanity reads the proxy from the environment.
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
+    url, token, seed = arguments()
     # scim2-tester draws its values: the seed repeats those it does not take from the system.
-    seed = int(os.environ.get("JUDGES_SEED") or random.randrange(2**32))
     random.seed(seed)
-    print(f"judging {url} with JUDGES_SEED={seed}", flush=True)
 
     faults = 0
-    for judge in (judge_with_scim2_tester, judge_with_scim_sanity):
+    for judge in (judge_with_scim2_tester, judge_with_scim2_cli, judge_with_scim_sanity):
         report = judge(url, token)
         report.print()
         faults += len(report.faults)
