@@ -87,6 +87,8 @@ pub fn service(app: App) -> NormalizePath<Router> {
 }
 
 fn router(app: App) -> Router {
+    let no = discovery::not_offered;
+    let not_offered = get(no).post(no).put(no).patch(no).delete(no);
     let scim = Router::new()
         .merge(resources::routes::<Users>())
         .merge(resources::routes::<Groups>())
@@ -95,7 +97,7 @@ fn router(app: App) -> Router {
         .route("/ResourceTypes/{name}", get(discovery::resource_type))
         .route("/Schemas", get(discovery::schemas))
         .route("/Schemas/{urn}", get(discovery::schema))
-        .route("/Me", any(discovery::not_offered))
+        .route("/Me", not_offered)
         .route("/Bulk", any(discovery::not_offered))
         .route("/", get(resources::list_all))
         .route("/.search", post(resources::search_all));
