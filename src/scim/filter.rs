@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::fold::fold;
 use super::grammar::{self, GrammarError};
 use super::habits::{Habits, Treatment};
-use super::schema::{Attribute, Kind, Place, ResourceType, Returned, Target};
+use super::schema::{Attribute, Kind, Place, ResourceType, Target};
 use super::{Document, ScimError};
 
 /// A filter whose attributes are resolved and whose values fit their types.
@@ -98,8 +98,11 @@ pub fn compile_element<'a>(
             if path.uri.is_some() || path.sub_attr.is_some() {
                 return Err(unknown());
             }
-            let attribute = attribute.sub(&path.name).ok_or_else(unknown)?;
-            Ok(Target { extension: None, attribute, sub: None })
+            let sub = attribute.sub(&path.name).ok_or_else(unknown)?;
+            if attribute.is_hidden() || sub.is_hidden() {
+                return Err(unknown());
+            }
+            Ok(Target { extension: None, attribute: sub, sub: None })
         })?,
         ValFilter::Not(inner) => Condition::Not(Box::new(compile_element(attribute, inner)?)),
         ValFilter::And(parts) => Condition::And(each(parts)?),
@@ -155,6 +158,12 @@ impl Target<'_> {
     #[must_use]
     pub fn leaf(&self) -> &Attribute {
         self.sub.unwrap_or(self.attribute)
+    }
+
+    /// Whether no answer ever shows it, or what holds it.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.attribute.is_hidden() || self.leaf().is_hidden()
     }
 
     /// Whether this is the core or common attribute of that name.
@@ -224,7 +233,7 @@ impl<'a> Resolver<'a, '_> {
     fn target(&self, path: &AttrPath) -> Result<Target<'a>, ScimError> {
         match self.kind.resolve(path) {
             // What is never returned could be found out letter by letter.
-            Place::Known(target) if target.leaf().returned != Returned::Never => Ok(target),
+            Place::Known(target) if !target.is_hidden() => Ok(target),
             _ => Err(unknown_attribute(path, self.kind.name)),
         }
     }
@@ -259,7 +268,9 @@ fn with_value<'a>(target: Target<'a>, path: &AttrPath) -> Result<Target<'a>, Sci
         return Ok(target);
     }
     match target.attribute.sub("value") {
-        Some(value) if target.sub.is_none() => Ok(Target { sub: Some(value), ..target }),
+        Some(value) if target.sub.is_none() && !value.is_hidden() => {
+            Ok(Target { sub: Some(value), ..target })
+        }
         _ => Err(ScimError::invalid_filter(format!(
             "{path} is complex: name the sub-attribute to compare"
         ))),

@@ -4,8 +4,10 @@
 //! a socket or a database, and nothing knows what the directory does with a resource: the same
 //! functions serve every resource type, driven by its [`schema::ResourceType`].
 
+pub mod definition;
 pub mod discovery;
 pub mod error;
+pub mod extension;
 pub mod filter;
 pub mod fold;
 pub mod grammar;

@@ -74,7 +74,10 @@ impl Projection {
     fn project_extension(&self, schema: Option<&Schema>, urn: &str, value: Value) -> Option<Value> {
         let is_whole =
             |spot: &Spot| spot.extension.as_deref() == Some(urn) && spot.attribute.is_none();
-        if self.without.iter().any(is_whole) {
+        // Attributes that are always returned cannot be excluded with their schema.
+        let is_always = |attribute: &Attribute| attribute.returned == Returned::Always;
+        let stays = schema.is_some_and(|schema| schema.attributes.iter().any(is_always));
+        if !stays && self.without.iter().any(is_whole) {
             return None;
         }
         let Value::Object(parts) = value else {
@@ -99,8 +102,10 @@ impl Projection {
     ) -> Option<Value> {
         let named = self.only.as_ref().map(|only| Named::find(only, extension, name));
         let without = Named::find(&self.without, extension, name);
+        let always = returned(attribute) == Returned::Always;
         match (returned(attribute), &named) {
-            (Returned::Always, _) => return Some(value),
+            // Its parts have a say of their own.
+            (Returned::Always, _) => {}
             (Returned::Never, _)
             | (_, Some(Named::Not))
             | (Returned::Request, None | Some(Named::ByHolder)) => return None,
@@ -112,7 +117,7 @@ impl Projection {
             Returned::Never => false,
             Returned::Request => named.as_ref().is_some_and(|named| named.names_part(part)),
             Returned::Default => {
-                named.as_ref().is_none_or(|named| named.covers_part(part))
+                (always || named.as_ref().is_none_or(|named| named.covers_part(part)))
                     && !without.names_part(part)
             }
         };

@@ -95,22 +95,36 @@ pub fn require_fitting(document: &Document) -> Result<(), ScimError> {
     Ok(())
 }
 
-/// Checks that every required attribute has a value; those of an extension only if it is there.
+/// Checks that every required attribute has a value; those of an extension, and the parts of a complex
+/// attribute, only if it is there.
 pub fn require_attributes(kind: &ResourceType, document: &Document) -> Result<(), ScimError> {
-    for (extension, attribute) in kind.attributes().filter(|(_, attribute)| attribute.required) {
-        let blank = match value_at(document, extension, &attribute.name) {
-            None => extension.is_none_or(|urn| document.contains_key(urn)),
-            Some(Value::String(text)) => text.trim().is_empty(),
-            Some(_) => false,
+    for (extension, attribute) in kind.attributes() {
+        let value = value_at(document, extension, &attribute.name);
+        let is_due = extension.is_none_or(|urn| document.contains_key(urn));
+        if attribute.required && is_due && value.is_none_or(is_blank) {
+            return Err(required(&attribute.name));
+        }
+        let elements = match value {
+            Some(Value::Array(items)) => items.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+            None => continue,
         };
-        if blank {
-            return Err(ScimError::invalid_value(
-                &attribute.name,
-                "is required and must not be blank",
-            ));
+        for part in attribute.sub_attributes.iter().filter(|part| part.required) {
+            let lacks = |one: &Value| one.is_object() && one.get(&part.name).is_none_or(is_blank);
+            if elements.iter().any(lacks) {
+                return Err(required(&format!("{}.{}", attribute.name, part.name)));
+            }
         }
     }
     Ok(())
+}
+
+fn is_blank(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+fn required(path: &str) -> ScimError {
+    ScimError::invalid_value(path, "is required and must not be blank")
 }
 
 /// What a request leaves out of an immutable attribute.

@@ -7,7 +7,7 @@ use super::grammar;
 use scim_v2::filter::AttrPath;
 
 /// One attribute of a schema, with the characteristics of RFC 7643 §2.2.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attribute {
     /// The name as it is spelled in answers; requests may use any case.
@@ -114,7 +114,7 @@ pub enum Uniqueness {
 }
 
 /// A named set of attributes (RFC 7643 §7).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Schema {
     /// The URN.
     pub id: String,
@@ -182,6 +182,12 @@ impl Attribute {
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.mutability != Mutability::ReadOnly && self.keeping == Keeping::Kept
+    }
+
+    /// Whether no answer ever shows it.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.returned == Returned::Never
     }
 
     /// The sub-attribute of this name in any case.

@@ -7,7 +7,9 @@
 use std::sync::{Arc, LazyLock};
 
 use scim_v2::schema_urns;
+use serde::Serialize;
 
+use super::definition::Holder;
 use super::schema::{
     Attribute, Keeping, Kind, Mutability, ResourceType, Returned, Schema, Uniqueness,
 };
@@ -22,6 +24,38 @@ pub struct Schemas {
     pub user: ResourceType,
     /// Groups of the directory.
     pub group: ResourceType,
+    /// The version of the instance's definitions that they were made of; 0 before there was any.
+    pub version: i64,
+}
+
+/// Whether the core schema has the attribute `password`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Password {
+    /// Clients may send one; it is forgotten at once.
+    Accepted,
+    /// It is not defined.
+    Absent,
+}
+
+impl Password {
+    /// Every value, in order.
+    pub const ALL: &[Self] = &[Self::Accepted, Self::Absent];
+
+    /// The word for this value.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Absent => "absent",
+        }
+    }
+
+    /// The value that a word stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|password| password.word() == word)
+    }
 }
 
 static STANDARD: LazyLock<Arc<Schemas>> = LazyLock::new(|| {
@@ -41,7 +75,7 @@ static STANDARD: LazyLock<Arc<Schemas>> = LazyLock::new(|| {
         extensions: Vec::new(),
         common: common(),
     };
-    Arc::new(Schemas { user, group })
+    Arc::new(Schemas { user, group, version: 0 })
 });
 
 impl Schemas {
@@ -49,6 +83,27 @@ impl Schemas {
     #[must_use]
     pub fn standard() -> &'static Arc<Self> {
         &STANDARD
+    }
+
+    /// The schemas of an instance that defines some itself, in this order, in this version.
+    #[must_use]
+    pub fn with(
+        version: i64,
+        defined: impl IntoIterator<Item = (Holder, Schema)>,
+        password: Password,
+    ) -> Self {
+        let mut schemas = Self { version, ..(**Self::standard()).clone() };
+        if password == Password::Absent {
+            schemas.user.schema.attributes.retain(|attribute| attribute.name != "password");
+        }
+        for (holder, schema) in defined {
+            let kind = match holder {
+                Holder::User => &mut schemas.user,
+                Holder::Group => &mut schemas.group,
+            };
+            kind.extensions.push(schema);
+        }
+        schemas
     }
 
     /// Every resource type that the server serves.
