@@ -9,8 +9,8 @@ use super::output::{or_dash, with};
 use super::session::{Session, plain};
 use crate::directory::{Account, Connection, ConnectionId, InstanceId};
 use crate::provision::{Resource as _, Users};
+use crate::scim::extension::hide;
 use crate::scim::habits::Habits;
-use crate::scim::schemas::Schemas;
 use crate::store::memberships::Belonging;
 use crate::store::query::Narrow;
 
@@ -32,8 +32,8 @@ pub(super) async fn run(session: &mut Session<'_>, command: AccountsCommand) -> 
         }
         AccountsCommand::Create { person, at } => {
             let instance = session.instance(at.instance.as_deref()).await?;
-            let schemas = Schemas::standard();
-            let document = Users::read_sent(schemas, &Habits::LENIENT, body(person));
+            let schemas = session.provision.current_schemas(instance.id).await.map_err(plain)?;
+            let document = Users::read_sent(&schemas, &Habits::LENIENT, body(person));
             let document = document.map_err(|error| plain(error.into()))?;
             let author = session.provision.operator();
             let created = session.provision.create_local_account(instance.id, &author, document);
@@ -108,9 +108,11 @@ async fn show(session: &mut Session<'_>, instance: InstanceId, wanted: &str) -> 
     let program = &session.program;
     let provision = &session.provision;
     let found = provision.account(instance, wanted).await.map_err(plain)?;
-    let (account, groups) = found.with_context(|| {
+    let (mut account, groups) = found.with_context(|| {
         format!("there is no account \"{wanted}\"; `{program} accounts list` lists them")
     })?;
+    let schemas = provision.current_schemas(instance).await.map_err(plain)?;
+    hide(&schemas.user, &mut account.document);
     let connections = provision.connections(instance).await.map_err(plain)?;
     let manager = match account.manager.account {
         Some(id) => provision.account(instance, &id.to_string()).await.map_err(plain)?,

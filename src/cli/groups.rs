@@ -10,8 +10,8 @@ use super::output::{or_dash, with};
 use super::session::{Session, plain};
 use crate::directory::{Connection, Group, InstanceId};
 use crate::provision::{Groups, Resource as _};
+use crate::scim::extension::hide;
 use crate::scim::habits::Habits;
-use crate::scim::schemas::Schemas;
 
 pub(super) async fn run(session: &mut Session<'_>, command: GroupsCommand) -> Result<()> {
     match command {
@@ -26,8 +26,8 @@ pub(super) async fn run(session: &mut Session<'_>, command: GroupsCommand) -> Re
         GroupsCommand::Create { display_name, at } => {
             let instance = session.instance(at.instance.as_deref()).await?;
             let body = json!({ "schemas": [schema_urns::GROUP], "displayName": display_name });
-            let schemas = Schemas::standard();
-            let sent = Groups::read_sent(schemas, &Habits::LENIENT, body);
+            let schemas = session.provision.current_schemas(instance.id).await.map_err(plain)?;
+            let sent = Groups::read_sent(&schemas, &Habits::LENIENT, body);
             let document = sent.map_err(|error| plain(error.into()))?.document;
             let author = session.provision.operator();
             let created = session.provision.create_local_group(instance.id, &author, document);
@@ -75,9 +75,11 @@ async fn show(
     let provision = &session.provision;
     // One more than is shown tells whether there are more.
     let found = provision.group(instance, wanted, members_max + 1).await.map_err(plain)?;
-    let (group, mut members) = found.with_context(|| {
+    let (mut group, mut members) = found.with_context(|| {
         format!("there is no group \"{wanted}\"; `{program} groups list` lists them")
     })?;
+    let schemas = provision.current_schemas(instance).await.map_err(plain)?;
+    hide(&schemas.group, &mut group.document);
     let shown = usize::try_from(members_max).unwrap_or(usize::MAX);
     let more = members.len() > shown;
     members.truncate(shown);

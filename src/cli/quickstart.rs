@@ -41,7 +41,7 @@ pub(super) async fn prepare(
     listen: SocketAddr,
     out: &mut Output,
 ) -> Result<()> {
-    let provision = Provision { store: store.clone(), clock: Clock::system(), ids: Ids };
+    let provision = Provision::new(store.clone(), Clock::system(), Ids);
     let tenant = tenant(&provision, program).await?;
     let instance = instance(&provision, &tenant).await?;
     let connections = connections(&provision, instance.id).await?;
@@ -113,7 +113,7 @@ async fn keys(
     instance: InstanceId,
     connections: Vec<Connection>,
 ) -> Result<Vec<Prepared>> {
-    let Provision { store, clock, ids } = provision;
+    let Provision { store, clock, ids, .. } = provision;
     let keyring = Keyring::open(store, clock.clone(), *ids).await?;
     let author = provision.operator();
     let mut tx = store.begin().await?;

@@ -42,8 +42,7 @@ impl<'o> Session<'o> {
         if access == Access::Existing {
             require_file(&settings.database_url, &program)?;
         }
-        let provision =
-            Provision { store: open(&settings).await?, clock: Clock::system(), ids: Ids };
+        let provision = Provision::new(open(&settings).await?, Clock::system(), Ids);
         Ok(Self { settings, provision, program, out })
     }
 
@@ -58,7 +57,7 @@ impl<'o> Session<'o> {
 
     /// What issues keys.
     pub(super) async fn keyring(&self) -> Result<Keyring> {
-        let Provision { store, clock, ids } = &self.provision;
+        let Provision { store, clock, ids, .. } = &self.provision;
         Ok(Keyring::open(store, clock.clone(), *ids).await?)
     }
 

@@ -14,7 +14,6 @@ use crate::scim::discovery::{PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
 use crate::scim::project::Projection;
 use crate::scim::resource::require_schema;
 use crate::scim::schema::ResourceType;
-use crate::scim::schemas::Schemas;
 use crate::scim::version::Expected;
 use crate::scim::{ErrorKind, ScimError};
 
@@ -33,16 +32,18 @@ impl FromRequestParts<App> for Authorized {
         let token = token(parts).ok_or_else(Failure::no_key)?;
         let mut tx = app.provision.store.read().await?;
         let found = app.keyring.verify(&mut tx, token, context.from).await?;
+        let (instance, version) = (found.key.instance, found.schemas_version);
+        let schemas = app.provision.schemas(&mut tx, instance, version).await?;
         let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let mut caller = Caller {
-            instance: found.key.instance,
+            instance,
             connection: found.key.connection,
             connection_name: found.connection_name,
             directory_key: found.directory_key,
             status: found.status,
             profile: found.profile,
             habits: habits(found.profile),
-            schemas: Schemas::standard().clone(),
+            schemas,
             key: found.key.id,
             request_id: Some(context.id),
             base: context.base,

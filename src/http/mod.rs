@@ -75,7 +75,7 @@ impl App {
         settings: Settings,
     ) -> Result<Self, StoreError> {
         let keyring = Keyring::open(&store, clock.clone(), ids).await?;
-        let provision = Provision { store, clock, ids };
+        let provision = Provision::new(store, clock, ids);
         Ok(Self { provision, keyring, settings: std::sync::Arc::new(settings) })
     }
 }

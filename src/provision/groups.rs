@@ -1,13 +1,16 @@
 //! Groups as a client of the protocol handles them. Their members are in [`super::members`].
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::members::{self, ANSWERED_MEMBERS_MAX, MemberChange};
-use super::resource::{Resource, holder, picks_up, record, show, shown};
+use super::resource::{Resource, finish, holder, picks_up, show, shown};
 use super::{Caller, Provision, Result, Shown, Sought, conflict_on, render, taken, transact};
 use crate::clock::Ids;
 use crate::directory::{ConnectionId, Group, GroupId, InstanceId, Timestamp};
+use crate::scim::extension::adopted;
 use crate::scim::fold::fold;
 use crate::scim::habits::{Habits, Omitted};
 use crate::scim::patch::{self, Change};
@@ -23,7 +26,8 @@ use crate::scim::{Document, ScimError};
 use crate::store::audit::Author;
 use crate::store::memberships::Member;
 use crate::store::query::{Column, Narrow, Table};
-use crate::store::{StoreError, Tx, groups, memberships};
+use crate::store::waist::StillTable;
+use crate::store::{StoreError, Tx, groups, memberships, schemas};
 
 /// A group as a client sent it: its members are rows, not part of its document.
 #[derive(Debug, Clone)]
@@ -62,6 +66,7 @@ impl Resource for Groups {
     const NAME: &'static str = "Group";
     const NOUN: &'static str = "group";
     const TABLE: Table = groups::TABLE;
+    const STILL: StillTable = StillTable::Groups;
     const RELATED: &'static str = "members";
 
     fn kind(schemas: &Schemas) -> &ResourceType {
@@ -97,6 +102,10 @@ impl Resource for Groups {
 
     fn version(row: &Group) -> i64 {
         row.version
+    }
+
+    fn live_document(row: &Group) -> Option<&Document> {
+        row.deleted_at.is_none().then_some(&row.document)
     }
 
     fn facets(row: &Group) -> Map<String, Value> {
@@ -159,7 +168,8 @@ impl Resource for Groups {
         group.document = sent.document;
         derive(&mut group)?;
         if groups::insert(tx, caller.instance, &group).await? {
-            record::<Groups>(tx, caller.instance, author, None, &group, "created").await?;
+            finish::<Groups>(tx, caller.instance, &caller.schemas, author, None, &group, "created")
+                .await?;
             if let Some(members) = sent.members {
                 MemberChange::replace_by(members).apply(tx, caller, author, &group).await?;
             }
@@ -192,7 +202,8 @@ impl Resource for Groups {
         {
             document.insert("externalId".to_owned(), id.clone());
         }
-        keep_immutable(&caller.schemas.group, &before.document, &mut document, LeftOut::Kept)?;
+        let was = adopted(&caller.schemas.group, &before.document);
+        keep_immutable(&caller.schemas.group, &was, &mut document, LeftOut::Kept)?;
         let members = members.map(MemberChange::replace_by).unwrap_or_default();
         keep(tx, caller, author, before, document, members).await
     }
@@ -204,7 +215,8 @@ impl Resource for Groups {
         before: Group,
         changes: Vec<Change<'_>>,
     ) -> Result<Group> {
-        let mut document = before.document.clone();
+        let was = adopted(&caller.schemas.group, &before.document);
+        let mut document = was.clone();
         let mut members = MemberChange::default();
         for change in changes {
             if change.regards("members") {
@@ -213,8 +225,12 @@ impl Resource for Groups {
                 patch::apply(&mut document, change)?;
             }
         }
-        keep_immutable(&caller.schemas.group, &before.document, &mut document, LeftOut::Removed)?;
-        require_attributes(&caller.schemas.group, &document)?;
+        keep_immutable(&caller.schemas.group, &was, &mut document, LeftOut::Removed)?;
+        if document == was {
+            document.clone_from(&before.document);
+        } else {
+            require_attributes(&caller.schemas.group, &document)?;
+        }
         keep(tx, caller, author, before, document, members).await
     }
 
@@ -227,7 +243,16 @@ impl Resource for Groups {
             ..before.clone()
         };
         groups::update(tx, caller.instance, &before, &after).await?;
-        record::<Groups>(tx, caller.instance, author, Some(&before), &after, "deleted").await
+        finish::<Groups>(
+            tx,
+            caller.instance,
+            &caller.schemas,
+            author,
+            Some(&before),
+            &after,
+            "deleted",
+        )
+        .await
     }
 }
 
@@ -259,10 +284,11 @@ async fn insert_local(
     author: &Author,
     group: &Group,
 ) -> Result<()> {
+    let schemas = Arc::new(schemas::of_instance(tx, instance).await?);
     if !groups::insert(tx, instance, group).await? {
         return Err(taken("displayName", &group.display_name, "group"));
     }
-    record::<Groups>(tx, instance, author, None, group, "created").await
+    finish::<Groups>(tx, instance, &schemas, author, None, group, "created").await
 }
 
 /// Keeps a new document and a new membership of a group; writes nothing if nothing is new.
@@ -293,7 +319,16 @@ async fn keep(
         .map_err(|error| conflict_on(error, "displayName", &after.display_name, "group"))?;
     if edited {
         let action = if picked_up { "picked_up" } else { "changed" };
-        record::<Groups>(tx, caller.instance, author, Some(&before), &after, action).await?;
+        finish::<Groups>(
+            tx,
+            caller.instance,
+            &caller.schemas,
+            author,
+            Some(&before),
+            &after,
+            action,
+        )
+        .await?;
     }
     Ok(after)
 }

@@ -10,6 +10,7 @@ mod members;
 mod profile;
 mod render;
 mod resource;
+pub mod schemas;
 pub mod setup;
 mod users;
 
@@ -49,6 +50,7 @@ pub struct Provision {
     pub clock: Clock,
     /// Where ids come from.
     pub ids: Ids,
+    remembered: schemas::Remembered,
 }
 
 /// Who calls: a connection of an instance, by one of its keys.
@@ -186,6 +188,14 @@ macro_rules! transact {
     }};
 }
 use transact;
+
+impl Provision {
+    /// The use cases on a database.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, ids: Ids) -> Self {
+        Self { store, clock, ids, remembered: schemas::Remembered::default() }
+    }
+}
 
 impl Caller {
     /// What the connection can see.

@@ -4,18 +4,22 @@
 //! is the same for both: refuse who may not write, lock, decide, keep with an audit row, show.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Caller, Provision, Result, Shown, Sought, not_found, transact};
+use super::schemas::newest;
+use super::{Caller, Provision, Result, Shown, Sought, not_found, taken, transact};
 use crate::clock::Ids;
 use crate::directory::rules::{Claim, claim};
 use crate::directory::{ConnectionId, InstanceId, ids};
+use crate::scim::extension::{UniqueValue, hide, unique_values};
 use crate::scim::habits::Habits;
 use crate::scim::message::Operation;
 use crate::scim::patch::{self, Change};
 use crate::scim::project::Projection;
+use crate::scim::resource::require_indexable;
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
 use crate::scim::sort::Key;
@@ -23,6 +27,8 @@ use crate::scim::version::Expected;
 use crate::scim::{Document, ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
 use crate::store::query::{self, Column, Narrow, Purpose, Table, Viewer};
+use crate::store::unique::{self, Held};
+use crate::store::waist::StillTable;
 use crate::store::{Record, StoreError, Tx};
 
 /// A kind of resource that clients provision: [`Users`](super::Users) or [`Groups`](super::Groups).
@@ -39,6 +45,8 @@ pub trait Resource: 'static {
     const NOUN: &'static str;
     /// Its table.
     const TABLE: Table;
+    /// The same, for who lets nobody write to it.
+    const STILL: StillTable;
     /// The attribute that is made of other rows: the groups of a user, the members of a group.
     const RELATED: &'static str;
 
@@ -58,6 +66,8 @@ pub trait Resource: 'static {
     fn key(row: &Self::Row, column: Column) -> Option<Key>;
     /// How often a row has changed.
     fn version(row: &Self::Row) -> i64;
+    /// The document of a live row; a tombstone holds no value that others could not have.
+    fn live_document(row: &Self::Row) -> Option<&Document>;
     /// A row as the audit trail compares it: its document and what the server made of it.
     fn facets(row: &Self::Row) -> Map<String, Value>;
     /// The rule behind the state of a row, where one fired.
@@ -218,11 +228,63 @@ pub(super) async fn holder<R: Resource>(
     Ok(query::one(tx, &R::TABLE, caller.instance, viewer, &name, Purpose::Change).await?)
 }
 
-/// Appends what was done to a row to the audit trail: `done` is `created`, `changed`, `deleted` or
-/// `picked_up`, and only what differs is kept of before and after.
-pub(super) async fn record<R: Resource>(
+/// What every write of a row ends with: its unique values, and its row in the audit trail.
+pub(super) async fn finish<R: Resource>(
     tx: &mut Tx,
     instance: InstanceId,
+    schemas: &Arc<Schemas>,
+    author: &Author,
+    before: Option<&R::Row>,
+    after: &R::Row,
+    done: &str,
+) -> Result<()> {
+    let (was, is) = (before.and_then(R::live_document), R::live_document(after));
+    if was == is {
+        return record::<R>(tx, instance, R::kind(schemas), author, before, after, done).await;
+    }
+    // Somebody may have defined a unique attribute since the request came.
+    let schemas = newest(tx, instance, schemas).await?;
+    let kind = R::kind(&schemas);
+    keep_unique::<R>(tx, instance, kind, R::id(after), was, is).await?;
+    record::<R>(tx, instance, kind, author, before, after, done).await
+}
+
+/// Frees the unique values that a resource no longer has and takes those that it has now, or refuses.
+async fn keep_unique<R: Resource>(
+    tx: &mut Tx,
+    instance: InstanceId,
+    kind: &ResourceType,
+    id: Uuid,
+    was: Option<&Document>,
+    is: Option<&Document>,
+) -> Result<()> {
+    let held =
+        |value: &UniqueValue| Held { attribute: value.attribute.clone(), key: value.key.clone() };
+    let values = |document: Option<&Document>| {
+        document.map(|document| unique_values(kind, document)).unwrap_or_default()
+    };
+    let (was, is) = (values(was), values(is));
+    let same = |one: &UniqueValue, other: &UniqueValue| {
+        (&one.attribute, &one.key) == (&other.attribute, &other.key)
+    };
+    for gone in was.iter().filter(|gone| !is.iter().any(|other| same(gone, other))) {
+        unique::free(tx, instance, &held(gone), id).await?;
+    }
+    for new in is.iter().filter(|new| !was.iter().any(|other| same(new, other))) {
+        require_indexable(&new.name, &new.text)?;
+        if !unique::hold(tx, instance, &held(new), id).await? {
+            return Err(taken(&new.name, &new.text, R::NOUN));
+        }
+    }
+    Ok(())
+}
+
+/// Appends what was done to a row to the audit trail: `done` is `created`, `changed`, `deleted` or
+/// `picked_up`, and only what differs is kept of before and after.
+async fn record<R: Resource>(
+    tx: &mut Tx,
+    instance: InstanceId,
+    kind: &ResourceType,
     author: &Author,
     before: Option<&R::Row>,
     after: &R::Row,
@@ -231,9 +293,14 @@ pub(super) async fn record<R: Resource>(
     let action = format!("{}.{done}", R::NOUN);
     let event = author.event(Category::UserSync, &action, R::NOUN, R::id(after));
     let (was, is) = (before.map(R::facets).unwrap_or_default(), R::facets(after));
+    let side = |one: &Map<String, Value>, other: &Map<String, Value>| {
+        let mut differing = audit::differing(one, other);
+        hide(kind, &mut differing);
+        Value::Object(differing)
+    };
     let event = audit::Event {
-        before: before.map(|_| audit::differing(&was, &is)),
-        after: Some(audit::differing(&is, &was)),
+        before: before.map(|_| side(&was, &is)),
+        after: Some(side(&is, &was)),
         // A rule has fired only if it was not the reason before.
         rule: R::rule(after)
             .filter(|rule| before.and_then(R::rule) != Some(rule))

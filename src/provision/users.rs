@@ -1,9 +1,11 @@
 //! Users: accounts as a client of the protocol handles them.
 
+use std::sync::Arc;
+
 use scim_v2::schema_urns;
 use serde_json::{Map, Value};
 
-use super::resource::{Resource, holder, picks_up, record, show};
+use super::resource::{Resource, finish, holder, picks_up, show};
 use super::{
     Caller, Provision, Result, Shown, Sought, conflict_on, manager, render, taken, transact,
 };
@@ -13,6 +15,7 @@ use crate::directory::{
     Account, AccountId, ConnectionId, InstanceId, ManagerLink, MemberId, Status, StatusReason,
     Timestamp,
 };
+use crate::scim::extension::adopted;
 use crate::scim::fold::fold;
 use crate::scim::habits::{Habits, Omitted};
 use crate::scim::patch::{self, Change};
@@ -26,7 +29,8 @@ use crate::scim::sort::Key;
 use crate::scim::{Document, ScimError};
 use crate::store::audit::Author;
 use crate::store::query::{Column, Narrow, Table};
-use crate::store::{StoreError, Tx, accounts, memberships};
+use crate::store::waist::StillTable;
+use crate::store::{StoreError, Tx, accounts, memberships, schemas};
 use uuid::Uuid;
 
 /// How often a creation looks again when the holder of its name vanishes in between.
@@ -43,6 +47,7 @@ impl Resource for Users {
     const NAME: &'static str = "User";
     const NOUN: &'static str = "account";
     const TABLE: Table = accounts::TABLE;
+    const STILL: StillTable = StillTable::Accounts;
     const RELATED: &'static str = "groups";
 
     fn kind(schemas: &Schemas) -> &ResourceType {
@@ -84,6 +89,10 @@ impl Resource for Users {
 
     fn rule(row: &Account) -> Option<&'static str> {
         row.reason.map(StatusReason::word)
+    }
+
+    fn live_document(row: &Account) -> Option<&Document> {
+        row.deleted_at.is_none().then_some(&row.document)
     }
 
     fn facets(row: &Account) -> Map<String, Value> {
@@ -139,7 +148,16 @@ impl Resource for Users {
             manager::attach(tx, caller.instance, None, &mut account).await?;
             if accounts::insert(tx, caller.instance, &account).await? {
                 manager::settle(tx, caller.instance, author, None, &account).await?;
-                record::<Users>(tx, caller.instance, author, None, &account, "created").await?;
+                finish::<Users>(
+                    tx,
+                    caller.instance,
+                    &caller.schemas,
+                    author,
+                    None,
+                    &account,
+                    "created",
+                )
+                .await?;
                 return Ok(account);
             }
             // Somebody holds the name. Who locks that row sees whether it can be picked up.
@@ -168,7 +186,8 @@ impl Resource for Users {
         sent: Document,
     ) -> Result<Account> {
         let mut document = replaced(&caller.habits, &before, sent);
-        keep_immutable(&caller.schemas.user, &before.document, &mut document, LeftOut::Kept)?;
+        let was = adopted(&caller.schemas.user, &before.document);
+        keep_immutable(&caller.schemas.user, &was, &mut document, LeftOut::Kept)?;
         keep(tx, caller, author, before, document).await
     }
 
@@ -179,7 +198,8 @@ impl Resource for Users {
         before: Account,
         changes: Vec<Change<'_>>,
     ) -> Result<Account> {
-        let mut document = before.document.clone();
+        let was = adopted(&caller.schemas.user, &before.document);
+        let mut document = was.clone();
         for change in changes {
             patch::apply(&mut document, change)?;
         }
@@ -187,8 +207,12 @@ impl Resource for Users {
         if let (None, Some(active)) = (document.get("active"), before.document.get("active")) {
             document.insert("active".to_owned(), active.clone());
         }
-        keep_immutable(&caller.schemas.user, &before.document, &mut document, LeftOut::Removed)?;
-        require_attributes(&caller.schemas.user, &document)?;
+        keep_immutable(&caller.schemas.user, &was, &mut document, LeftOut::Removed)?;
+        if document == was {
+            document.clone_from(&before.document);
+        } else {
+            require_attributes(&caller.schemas.user, &document)?;
+        }
         keep(tx, caller, author, before, document).await
     }
 
@@ -203,7 +227,16 @@ impl Resource for Users {
         manager::attach(tx, caller.instance, Some(&before), &mut after).await?;
         accounts::update(tx, caller.instance, &before, &after).await?;
         manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
-        record::<Users>(tx, caller.instance, author, Some(&before), &after, "deleted").await
+        finish::<Users>(
+            tx,
+            caller.instance,
+            &caller.schemas,
+            author,
+            Some(&before),
+            &after,
+            "deleted",
+        )
+        .await
     }
 }
 
@@ -230,10 +263,11 @@ async fn insert_local(
     author: &Author,
     account: &Account,
 ) -> Result<()> {
+    let schemas = Arc::new(schemas::of_instance(tx, instance).await?);
     if !accounts::insert(tx, instance, account).await? {
         return Err(taken("userName", &account.user_name, "account"));
     }
-    record::<Users>(tx, instance, author, None, account, "created").await
+    finish::<Users>(tx, instance, &schemas, author, None, account, "created").await
 }
 
 /// Keeps a new document of an account; writes nothing if nothing is new.
@@ -262,7 +296,8 @@ async fn keep(
         .map_err(|error| conflict_on(error, "userName", &after.user_name, "account"))?;
     manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
     let action = if picked_up { "picked_up" } else { "changed" };
-    record::<Users>(tx, caller.instance, author, Some(&before), &after, action).await?;
+    finish::<Users>(tx, caller.instance, &caller.schemas, author, Some(&before), &after, action)
+        .await?;
     Ok(after)
 }
 

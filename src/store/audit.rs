@@ -130,7 +130,7 @@ impl Record for Event {
 
 /// What of `one` is not the same in `other`: the side of a change that the trail keeps.
 #[must_use]
-pub fn differing(one: &Map<String, Value>, other: &Map<String, Value>) -> Value {
+pub fn differing(one: &Map<String, Value>, other: &Map<String, Value>) -> Map<String, Value> {
     let differs = |(key, value): &(&String, &Value)| other.get(*key) != Some(*value);
     one.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect()
 }

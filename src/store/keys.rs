@@ -43,6 +43,8 @@ pub struct KeyAndConnection {
     pub connection_name: String,
     /// The name of "its directory".
     pub directory_key: String,
+    /// The version of the instance's schemas.
+    pub schemas_version: i64,
 }
 
 impl Record for ApiKey {
@@ -70,6 +72,7 @@ impl Record for KeyAndConnection {
             profile: row.get("profile")?,
             connection_name: row.get("connection_name")?,
             directory_key: row.get("directory_key")?,
+            schemas_version: row.get("schemas_version")?,
         })
     }
 }
@@ -90,7 +93,7 @@ pub async fn insert(tx: &mut Tx, key: &ApiKey) -> Result<(), StoreError> {
     tx.execute(sql).await.map(drop)
 }
 
-/// One key, with its connection.
+/// One key, with its connection and the version of its instance's schemas.
 pub async fn find(
     tx: &mut Tx,
     instance: InstanceId,
@@ -99,9 +102,10 @@ pub async fn find(
     let sql = Sql::new(
         "SELECT k.instance_id, k.id, k.connection_id, k.name, k.token_hash, k.created_at, \
          k.expires_at, k.revoked_at, k.last_used_at, k.last_used_ip, c.status, c.profile, \
-         c.name AS connection_name, c.directory_key \
+         c.name AS connection_name, c.directory_key, i.schemas_version \
          FROM api_keys k JOIN connections c \
          ON c.instance_id = k.instance_id AND c.id = k.connection_id \
+         JOIN instances i ON i.id = k.instance_id \
          WHERE k.instance_id = $1 AND k.id = $2",
     );
     tx.fetch_optional(sql.bind(instance).bind(id)).await

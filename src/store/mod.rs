@@ -15,9 +15,11 @@ mod migrations;
 pub mod page_marks;
 pub mod query;
 pub mod row;
+pub mod schemas;
 pub mod signing;
 pub mod sql;
 pub mod tenants;
+pub mod unique;
 pub mod waist;
 
 pub use row::Record;

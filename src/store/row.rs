@@ -12,6 +12,8 @@ use crate::directory::{
     AccountId, ConnectionId, ConnectionKind, ConnectionStatus, GroupId, InstanceId, KeyId,
     MemberId, MemberKind, Profile, Status, StatusReason, TenantId, Timestamp, ids::AuditId,
 };
+use crate::scim::definition::Holder;
+use crate::scim::schemas::Password;
 
 /// A row of either database.
 #[derive(Debug)]
@@ -86,7 +88,17 @@ macro_rules! words {
     )*};
 }
 
-words!(Category, ConnectionKind, ConnectionStatus, MemberKind, Profile, Status, StatusReason);
+words!(
+    Category,
+    ConnectionKind,
+    ConnectionStatus,
+    Holder,
+    MemberKind,
+    Password,
+    Profile,
+    Status,
+    StatusReason
+);
 
 impl Column for Option<StatusReason> {
     fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {

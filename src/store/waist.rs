@@ -75,6 +75,15 @@ impl Dialect {
     }
 }
 
+/// A table that a transaction can keep as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StillTable {
+    /// The accounts.
+    Accounts,
+    /// The groups.
+    Groups,
+}
+
 /// A connection for reading, or a transaction for writing. Dropped without [`Tx::commit`], nothing
 /// that was written is kept.
 #[derive(Debug)]
@@ -261,6 +270,19 @@ impl Tx {
             self.execute(sql).await?;
         }
         Ok(())
+    }
+
+    /// Lets nobody write to the accounts or the groups of any instance until the transaction ends, and
+    /// waits for those who have. SQLite has one writer, so nothing need be done.
+    pub async fn hold_still(&mut self, table: StillTable) -> Result<(), StoreError> {
+        if self.dialect() == Dialect::Sqlite {
+            return Ok(());
+        }
+        let sql = match table {
+            StillTable::Accounts => Sql::new("LOCK TABLE accounts IN SHARE MODE"),
+            StillTable::Groups => Sql::new("LOCK TABLE groups IN SHARE MODE"),
+        };
+        self.execute(sql).await.map(drop)
     }
 
     /// Keeps what was written. Only when this returns `Ok` may anybody be told so.

@@ -24,6 +24,7 @@ mod openapi;
 mod ownership;
 mod pages;
 mod profiles;
+mod schemas;
 mod store;
 mod trail;
 mod users;

@@ -1,0 +1,25 @@
+-- What an instance adds to the schemas, and the values that only one of its resources may have.
+
+ALTER TABLE instances ADD COLUMN schemas_version BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE instances ADD COLUMN password TEXT NOT NULL DEFAULT 'accepted';
+
+CREATE TABLE schemas (
+    instance_id   UUID    NOT NULL,
+    urn_key       TEXT COLLATE "C" NOT NULL,
+    resource_type TEXT    NOT NULL,
+    definition    TEXT    NOT NULL,
+    created_at    BIGINT  NOT NULL,
+    modified_at   BIGINT  NOT NULL,
+    PRIMARY KEY (instance_id, urn_key)
+);
+
+-- The attribute is the folded URN and name; the value is folded unless the attribute is case-exact.
+CREATE TABLE unique_values (
+    instance_id UUID    NOT NULL,
+    attribute   TEXT COLLATE "C" NOT NULL,
+    value_key   TEXT COLLATE "C" NOT NULL,
+    resource_id UUID    NOT NULL,
+    PRIMARY KEY (instance_id, attribute, value_key)
+);
+
+CREATE INDEX unique_values_by_resource ON unique_values (instance_id, resource_id);

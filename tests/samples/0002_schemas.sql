@@ -1,0 +1,4 @@
+-- A row in every table that 0002_schemas made, about the rows of 0001_directory.
+UPDATE instances SET schemas_version = 1, password = 'absent' WHERE id = X'01900000000070008000000000000002';
+INSERT INTO schemas (instance_id, urn_key, resource_type, definition, created_at, modified_at) VALUES (X'01900000000070008000000000000002', 'urn:example:2.0:user', 'User', '{"id":"urn:example:2.0:User","name":"Example","description":"","attributes":[{"name":"badge","type":"string","multiValued":false,"description":"","required":false,"caseExact":false,"mutability":"readWrite","returned":"default","uniqueness":"server"}]}', 1800000000000, 1800000000000);
+INSERT INTO unique_values (instance_id, attribute, value_key, resource_id) VALUES (X'01900000000070008000000000000002', 'urn:example:2.0:user:badge', 'a-1', X'01900000000070008000000000000005');
