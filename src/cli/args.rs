@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 use super::session::Access;
 use crate::directory::{ConnectionKind, Profile};
+use crate::scim::definition::Holder;
+use crate::scim::schemas::Password;
 
 /// The longest time that a key can be given: ten years.
 const SPAN_DAYS_MAX: i64 = 3_650;
@@ -45,6 +47,10 @@ pub(super) enum Command {
     /// Manage API keys: what a connection signs in with.
     #[command(subcommand)]
     Keys(KeysCommand),
+
+    /// Manage the schemas that an instance defines itself: attributes of its own.
+    #[command(subcommand)]
+    Schemas(SchemasCommand),
 
     /// Look at accounts: the people of an instance.
     #[command(subcommand)]
@@ -205,6 +211,56 @@ pub(super) enum KeysCommand {
 pub(super) struct KeyArg {
     /// The id of the key, or its name if only one live key has it.
     pub(super) key: String,
+    #[command(flatten)]
+    pub(super) at: InstanceArg,
+}
+
+/// Manage schemas.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum SchemasCommand {
+    /// List the schemas of an instance: its own, and those that every instance has.
+    List {
+        #[command(flatten)]
+        at: InstanceArg,
+    },
+    /// Show a definition, as `schemas define` reads it.
+    Show {
+        /// The URN of the schema.
+        urn: String,
+        #[command(flatten)]
+        at: InstanceArg,
+    },
+    /// Define a schema, or define one differently.
+    ///
+    /// The file is JSON as RFC 7643 §7 has it: id, name, description and attributes. An attribute that
+    /// is there already keeps its type and whether it is multi-valued. Data that identity providers
+    /// have sent under the URN before stays as it is until they send it again.
+    Define(DefineArgs),
+    /// Remove a schema; the data under its URN stays.
+    Remove {
+        /// The URN of the schema.
+        urn: String,
+        #[command(flatten)]
+        at: InstanceArg,
+    },
+    /// Say whether Users have the attribute password, of which nothing is ever kept.
+    Password {
+        /// Whether clients may send one.
+        #[arg(value_parser = words(Password::ALL, Password::word))]
+        password: Password,
+        #[command(flatten)]
+        at: InstanceArg,
+    },
+}
+
+/// What to define.
+#[derive(Debug, clap::Args)]
+pub(super) struct DefineArgs {
+    /// A file with the definition; - reads the standard input.
+    pub(super) file: String,
+    /// What has the attributes; by default what the URN ends with.
+    #[arg(long = "for", value_name = "TYPE", value_parser = words(Holder::ALL, Holder::word))]
+    pub(super) resource_type: Option<Holder>,
     #[command(flatten)]
     pub(super) at: InstanceArg,
 }

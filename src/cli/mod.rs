@@ -13,6 +13,7 @@ mod keys;
 mod logs;
 mod output;
 mod quickstart;
+mod schemas;
 mod scope;
 mod session;
 mod stop;
@@ -161,6 +162,11 @@ impl Cli {
             Command::Keys(command) => {
                 let mut session = Session::existing(settings, program, out).await?;
                 keys::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Schemas(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                schemas::run(&mut session, command).await?;
                 session.close().await
             }
             Command::Accounts(command) => {

@@ -15,6 +15,7 @@ use crate::scim::extension::{unique_attributes, unique_name, unique_values};
 use crate::scim::resource::{member, require_indexable};
 use crate::scim::schema::{Attribute, ResourceType, Schema};
 use crate::scim::schemas::{Password, Schemas};
+use crate::scim::sort::Position;
 use crate::scim::{Document, ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
 use crate::store::query::{self, Narrow, Page, Viewer};
@@ -247,14 +248,14 @@ async fn settle_for<R: Resource>(
     if fresh.is_empty() && revealed.is_empty() {
         return Ok(());
     }
-    let mut after = None;
+    let mut after: Option<Position> = None;
     loop {
         let limit = i64::try_from(BATCH_MAX).unwrap_or(i64::MAX);
-        let (page, all) = (Page { after, offset: 0, limit }, Narrow::All(Vec::new()));
+        let (page, all) = (Page::by_id(after.as_ref(), limit), Narrow::All(Vec::new()));
         let viewer = Viewer::Administrator;
         let rows = query::page::<R::Row>(tx, &R::TABLE, instance, viewer, &all, page).await?;
         let Some(last) = rows.last() else { break };
-        after = Some(R::id(last));
+        after = Some(Position::of(R::id(last)));
         let documents: Vec<_> =
             rows.iter().filter_map(|row| Some((R::id(row), R::live_document(row)?))).collect();
         let holding = old.and_then(|old| holding(old, &revealed, &documents));

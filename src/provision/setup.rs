@@ -15,7 +15,7 @@ use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
 use crate::store::instances::Instance;
 use crate::store::memberships::{Belonging, Member};
-use crate::store::query::{self, Narrow, Order, Page, Purpose, Viewer};
+use crate::store::query::{self, Narrow, Page, Purpose, Viewer};
 use crate::store::tenants::Tenant;
 use crate::store::{StoreError, accounts, connections, groups, instances, memberships, tenants};
 
@@ -169,13 +169,8 @@ impl Provision {
         limit: i64,
     ) -> Result<Vec<Account>> {
         let mut tx = self.store.read().await?;
-        let after = after.map(|id| Position { key: None, id });
-        let page = Page {
-            order: Order::default(),
-            after: after.as_ref(),
-            offset: 0,
-            limit: limit.clamp(0, ADMIN_PAGE_MAX),
-        };
+        let after = after.map(Position::of);
+        let page = Page::by_id(after.as_ref(), limit.clamp(0, ADMIN_PAGE_MAX));
         Ok(query::page(&mut tx, &accounts::TABLE, instance, Viewer::Administrator, narrow, page)
             .await?)
     }
@@ -211,13 +206,8 @@ impl Provision {
         limit: i64,
     ) -> Result<Vec<Group>> {
         let mut tx = self.store.read().await?;
-        let after = after.map(|id| Position { key: None, id });
-        let page = Page {
-            order: Order::default(),
-            after: after.as_ref(),
-            offset: 0,
-            limit: limit.clamp(0, ADMIN_PAGE_MAX),
-        };
+        let after = after.map(Position::of);
+        let page = Page::by_id(after.as_ref(), limit.clamp(0, ADMIN_PAGE_MAX));
         Ok(query::page(&mut tx, &groups::TABLE, instance, Viewer::Administrator, narrow, page)
             .await?)
     }

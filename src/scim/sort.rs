@@ -136,6 +136,12 @@ impl Key {
 }
 
 impl Position {
+    /// The place of a resource in the order of creation.
+    #[must_use]
+    pub fn of(id: Uuid) -> Self {
+        Self { key: None, id }
+    }
+
     /// How two places stand to each other in an order.
     #[must_use]
     pub fn order(&self, other: &Self, descending: bool) -> Ordering {

@@ -125,7 +125,13 @@ enum Part {
     WithoutValue,
 }
 
-impl Page<'_> {
+impl<'p> Page<'p> {
+    /// In the order of creation.
+    #[must_use]
+    pub fn by_id(after: Option<&'p Position>, limit: i64) -> Self {
+        Self { order: Order::default(), after, offset: 0, limit }
+    }
+
     fn parts(&self) -> &'static [Part] {
         let placed = self.after.map(|after| after.key.is_some());
         match (self.order.column.filter(|column| column.is_nullable()), self.order.descending) {

@@ -377,3 +377,90 @@ fn people_and_groups_are_listed_and_shown() {
     assert_eq!(second["accounts"][0]["user_name"], "bob");
     assert_eq!(second["next"], Value::Null);
 }
+
+#[tokio::test]
+async fn schemas_are_defined_while_the_server_runs() {
+    let place = Place::with_connection();
+    let urn = "urn:ietf:params:scim:schemas:extension:acme:2.0:User";
+    place.write(
+        "acme.json",
+        &serde_json::json!({ "id": urn, "name": "Acme", "attributes": [
+            { "name": "badge", "uniqueness": "server" },
+            { "name": "cars", "type": "complex", "multiValued": true, "subAttributes": [
+                { "name": "value" },
+            ] },
+        ] })
+        .to_string(),
+    );
+    place.write(
+        "more.json",
+        &place.definition("acme.json", |definition| {
+            definition["attributes"][0]["description"] = "On the card".into();
+            definition["attributes"][1] = serde_json::json!({ "name": "desk", "type": "integer" });
+        }),
+    );
+    place.write(
+        "typed.json",
+        &place.definition("acme.json", |definition| {
+            definition["attributes"][0] = serde_json::json!({ "name": "badge", "type": "integer" });
+        }),
+    );
+    place.write(
+        "nameless.json",
+        &place.definition("acme.json", |definition| {
+            definition["id"] = "urn:acme:2.0:Badge".into();
+        }),
+    );
+    place.write(
+        "read-only.json",
+        &place.definition("acme.json", |definition| {
+            definition["attributes"][0]["mutability"] = "readOnly".into();
+        }),
+    );
+    place.write("broken.json", "{ \"id\": ");
+
+    let mut server = place.start(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    let address = server.address();
+    let token = place.json(&["keys", "issue", "Okta"])["token"].as_str().unwrap().to_owned();
+    let known = async || {
+        let client = reqwest::Client::builder().build().unwrap();
+        let schema = format!("http://{address}/scim/v2/Schemas/{urn}");
+        let answer = client.get(schema).bearer_auth(&token).send().await.unwrap();
+        answer.status().as_u16()
+    };
+    assert_eq!(known().await, 404);
+    let mut text = String::new();
+    let mut run = |command: &[&str]| {
+        let done = place.run(command);
+        let code = done.code.unwrap();
+        let out = masked(&done.out);
+        writeln!(text, "$ scimd {}\n{out}{}({code})\n", command.join(" "), done.err).unwrap();
+    };
+    run(&["schemas", "define", "acme.json"]);
+    assert_eq!(known().await, 200);
+    for command in [
+        ["schemas", "define", "acme.json"].as_slice(),
+        &["schemas", "define", "more.json"],
+        &["schemas", "define", "typed.json"],
+        &["schemas", "define", "acme.json", "--for", "Group"],
+        &["schemas", "define", "nameless.json"],
+        &["schemas", "define", "nameless.json", "--for", "Group"],
+        &["schemas", "define", "read-only.json"],
+        &["schemas", "define", "broken.json"],
+        &["schemas", "define", "missing.json"],
+        &["schemas", "define", "-"],
+        &["schemas", "list"],
+        &["schemas", "show", urn],
+        &["schemas", "show", "urn:x"],
+        &["schemas", "password", "absent"],
+        &["schemas", "password", "absent"],
+        &["schemas", "password", "accepted"],
+        &["schemas", "remove", urn],
+        &["schemas", "remove", urn],
+    ] {
+        run(command);
+    }
+    assert_eq!(known().await, 404);
+    assert_eq!(server.terminate().code(), Some(0));
+    insta::assert_snapshot!("schemas", text);
+}

@@ -271,7 +271,7 @@ async fn rows_at<R: Resource>(
     let mut rows = std::collections::HashMap::new();
     for places in places.chunks(BATCH_MAX) {
         let narrow = Narrow::Ids(places.iter().map(|place| place.id).collect());
-        let page = Page { order: Order::default(), after: None, offset: 0, limit: limit(u64::MAX) };
+        let page = Page::by_id(None, limit(u64::MAX));
         let (instance, viewer) = (caller.instance, caller.viewer());
         let read = query::page::<R::Row>(tx, &R::TABLE, instance, viewer, &narrow, page).await?;
         rows.extend(read.into_iter().map(|row| (R::id(&row), row)));

@@ -39,6 +39,14 @@ impl Place {
         std::fs::write(self.0.path().join(name), text).unwrap();
     }
 
+    /// A JSON file, changed.
+    pub(super) fn definition(&self, name: &str, change: impl FnOnce(&mut Value)) -> String {
+        let text = std::fs::read_to_string(self.0.path().join(name)).unwrap();
+        let mut value = serde_json::from_str(&text).unwrap();
+        change(&mut value);
+        value.to_string()
+    }
+
     fn command(&self, args: &[&str], environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_scimd"));
         command
