@@ -9,7 +9,8 @@ use scimd::scim::message::read_patch;
 use scimd::scim::patch::{apply, changes};
 use scimd::scim::resource::{self, ELEMENTS_MAX, is_primary};
 use scimd::scim::schema::ResourceType;
-use scimd::scim::schemas::{GROUP, USER};
+use scimd::scim::habits::Habits;
+use scimd::scim::schemas::Schemas;
 use serde_json::Value;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -21,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         return Corpus::Reject;
     };
     let part = |name| input.get(name).cloned().unwrap_or_default();
-    for kind in [&*USER, &*GROUP] {
+    for kind in Schemas::standard().types() {
         patched(kind, part("resource"), part("patch"));
     }
     Corpus::Keep
@@ -29,9 +30,9 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
 
 /// Applies a request as the server does and holds the laws; `None` if the server would refuse it.
 fn patched(kind: &ResourceType, resource: Value, patch: Value) -> Option<()> {
-    let before = resource::read(kind, resource).ok()?;
+    let before = resource::read(kind, &Habits::LENIENT, resource).ok()?;
     let sent = size(&patch);
-    let changes = changes(kind, read_patch(patch).ok()?).ok()?;
+    let changes = changes(kind, &Habits::LENIENT, read_patch(&Habits::LENIENT, patch).ok()?).ok()?;
     assert!(changes.len() <= sent, "each change has its place in the request");
     let mut after = before.clone();
     for change in changes {
@@ -44,7 +45,7 @@ fn patched(kind: &ResourceType, resource: Value, patch: Value) -> Option<()> {
     // A value may go into every element; what makes an object of it takes some bytes more.
     let bound = size(&before) + 16 * ELEMENTS_MAX * sent;
     assert!(size(&after) <= bound, "what a request adds is bounded by its length");
-    let read = resource::read(kind, scimd_fuzz::with_schemas(kind, &after));
+    let read = resource::read(kind, &Habits::LENIENT, scimd_fuzz::with_schemas(kind, &after));
     assert_eq!(read, Ok(after), "what PATCH leaves is what a PUT of it would leave");
     Some(())
 }

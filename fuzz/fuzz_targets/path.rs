@@ -4,7 +4,7 @@
 use libfuzzer_sys::{Corpus, fuzz_target};
 use scim_v2::filter::PatchPath;
 use scimd::scim::grammar::{GrammarError, parse_attribute, parse_path};
-use scimd::scim::schemas::{GROUP, USER};
+use scimd::scim::schemas::Schemas;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(bytes) else {
@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             "a path without a filter is an attribute"
         ),
     }
-    for kind in [&*USER, &*GROUP] {
+    for kind in Schemas::standard().types() {
         let _ = kind.place(text);
     }
     Corpus::Keep

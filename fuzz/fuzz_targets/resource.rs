@@ -9,7 +9,10 @@ use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
 use scimd::scim::project::Projection;
 use scimd::scim::resource;
 use scimd::scim::schema::ResourceType;
-use scimd::scim::schemas::{GROUP, USER};
+use scimd::directory::Profile;
+use scimd::provision::habits;
+use scimd::scim::habits::Habits;
+use scimd::scim::schemas::Schemas;
 use serde_json::Value;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -20,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(body) = serde_json::from_slice::<Value>(bytes) else {
         return Corpus::Reject;
     };
-    for kind in [&*USER, &*GROUP] {
+    for kind in Schemas::standard().types() {
         read_and_projected(kind, &body);
     }
     Corpus::Keep
@@ -28,9 +31,13 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
 
 /// Reads a body and projects what came of it; `None` if the server would refuse it.
 fn read_and_projected(kind: &ResourceType, body: &Value) -> Option<()> {
-    let document = resource::read(kind, body.clone()).ok()?;
+    let strict = resource::read(kind, &habits(Profile::Interop), body.clone());
+    let document = resource::read(kind, &Habits::LENIENT, body.clone()).ok()?;
+    if let Ok(strict) = strict {
+        assert_eq!(strict, document, "who is strict reads the same or nothing");
+    }
     let whole = scimd_fuzz::with_schemas(kind, &document);
-    let again = resource::read(kind, whole.clone());
+    let again = resource::read(kind, &Habits::LENIENT, whole.clone());
     assert_eq!(again, Ok(document), "reading what was read changes nothing");
 
     let list = |name| body.get(name).and_then(Value::as_str);
