@@ -5,9 +5,13 @@ use serde_json::{Map, Value};
 
 use super::Document;
 use super::definition::is_reserved;
+use super::filter::Operand;
 use super::fold::fold;
 use super::resource::{coerce, member};
 use super::schema::{Attribute, ResourceType, Schema, Uniqueness};
+
+/// 2^53: the whole numbers below have doubles of their own.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// What stands in the place of a value that is never returned.
 pub const HIDDEN: &str = "(hidden)";
@@ -78,6 +82,20 @@ pub fn unique_name(urn: &str, attribute: &Attribute) -> String {
 #[must_use]
 pub fn unique_key(attribute: &Attribute, text: &str) -> String {
     if attribute.case_exact { text.to_owned() } else { fold(text).into_owned() }
+}
+
+/// What the holder of a value has as its key, if a filter asks for the value of a unique attribute.
+#[must_use]
+pub fn unique_key_of(attribute: &Attribute, operand: &Operand) -> Option<String> {
+    match operand {
+        _ if attribute.uniqueness != Uniqueness::Server => None,
+        Operand::Text { key, .. } => Some(key.clone()),
+        // Up to here every whole number has a double of its own; adding makes 0 of -0.
+        Operand::Number(number) if number.fract() == 0.0 && number.abs() < EXACT_MAX => {
+            Some(format!("{:.0}", number + 0.0))
+        }
+        _ => None,
+    }
 }
 
 /// The unique attributes that the instance has defined, each with its URN. Those of the core schema have

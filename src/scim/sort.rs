@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::fold::fold;
 use super::resource::is_primary;
-use super::schema::{Kind, Place, ResourceType, Returned, Target};
+use super::schema::{Kind, Place, ResourceType, Target};
 use super::{Document, ScimError, grammar};
 
 /// The order of a query: by an attribute, resources without it last; turned round if it descends.
@@ -74,7 +74,8 @@ fn target<'a>(kind: &'a ResourceType, path: &AttrPath) -> Option<Target<'a>> {
         _ => target,
     };
     let leaf = target.leaf();
-    (leaf.kind != Kind::Complex && leaf.returned != Returned::Never).then_some(target)
+    // The order would tell what is never returned.
+    (leaf.kind != Kind::Complex && !target.is_hidden()).then_some(target)
 }
 
 impl Sort<'_> {

@@ -6,6 +6,7 @@
 use uuid::Uuid;
 
 use super::row::{Count, Record};
+use super::unique::Held;
 use super::{Sql, StoreError, Tx};
 use crate::directory::{ConnectionId, InstanceId, Timestamp};
 use crate::scim::sort::Position;
@@ -46,6 +47,8 @@ pub enum Narrow {
     MemberOf(Uuid),
     /// The direct membership of somebody, who is not deleted, in a group.
     HasMember(Uuid),
+    /// The value of an attribute that is unique in the instance.
+    Unique(Held),
     /// The identity provider's `active` of an account.
     Active(bool),
     /// A column of texts that begin so, folded as the column is.
@@ -304,6 +307,15 @@ fn push_narrow(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
             push_member_visible(sql, viewer);
             sql.push(")")
         }
+        Narrow::Unique(held) => sql
+            .push(
+                "r.id IN (SELECT u.resource_id FROM unique_values u \
+                 WHERE u.instance_id = $1 AND u.attribute = ",
+            )
+            .push_bind(held.attribute.as_str())
+            .push(" AND u.value_key = ")
+            .push_bind(held.key.as_str())
+            .push(")"),
         Narrow::Active(flag) => sql.push("r.active = ").push_bind(*flag),
         Narrow::Begins(column, start) => {
             sql.push(column.sql()).push(" >= ").push_bind(start.as_str());

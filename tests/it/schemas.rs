@@ -7,6 +7,7 @@ use scimd::scim::definition::{Holder, parse};
 use scimd::scim::schemas::Password;
 use serde_json::{Value, json};
 
+use super::support::statements::Recorder;
 use super::support::{
     Answer, CORE, Client, GROUP, PATCH_OP, TestInstance, assert_refused, both, person, team,
 };
@@ -337,6 +338,25 @@ both! {
         assert_eq!(client.post("/Groups", team("G", &[])).await.status, 201);
     }
 
+    async fn a_unique_value_is_found_without_looking_at_all(database) {
+        let (_test, client) = TestInstance::with_schemas(&database).await;
+        for n in 0..20 {
+            let hr = json!({ "badge": format!("B{n}"), "desk": n });
+            client.person(&format!("p{n}"), json!({ HR: hr })).await;
+        }
+        let recorder = Recorder::start();
+        for (filter, count) in [
+            ("badge eq \"b7\"", 1), ("desk eq 7", 1), ("desk eq \"7\"", 1), ("desk eq -0.0", 1),
+            ("desk eq 7.5", 0), ("badge eq \"b\"", 0),
+        ] {
+            let found = client.count("/Users", &format!("{HR}:{filter}")).await;
+            let statements = recorder.take();
+            assert_eq!(found, count, "{filter}");
+            let most = statements.iter().map(|statement| statement.rows).max().unwrap();
+            assert!(most <= 1 || filter.contains('.'), "{filter}: {statements:?}");
+        }
+    }
+
     async fn of_two_writers_one_gets_the_value(database) {
         let (_test, client) = TestInstance::with_schemas(&database).await;
         for round in 0..20 {
@@ -352,6 +372,32 @@ both! {
             assert_eq!(statuses, [201, 409], "round {round}");
             let filter = format!("{HR}:badge eq \"B{round}\"");
             assert_eq!(client.count("/Users", &filter).await, 1);
+        }
+    }
+
+    /// Who defines a unique attribute sees what was written before; who writes after sees the definition.
+    async fn writers_and_a_definition_at_once_leave_one_holder(database) {
+        let test = TestInstance::on(&database).await;
+        let client = test.okta().await;
+        let author = test.app.provision.operator();
+        for round in 0..20 {
+            let post = |name: &str| {
+                let body = person(&format!("{name}{round}"), json!({ HR: { "badge": "b" } }));
+                let client = client.clone();
+                async move { client.post("/Users", body).await }
+            };
+            let users = of_users();
+            let (defined, one, other) = tokio::join!(test.define(&users), post("a"), post("b"));
+            let created: Vec<_> = [one, other].into_iter().filter(|one| one.status == 201).collect();
+            let due = if defined.is_ok() { 1 } else { 2 };
+            assert_eq!(created.len(), due, "round {round}: {defined:?}");
+            if defined.is_ok() {
+                test.app.provision.remove_schema(&author, test.id, HR).await.unwrap();
+            }
+            for one in created {
+                let path = format!("/Users/{}", one.text("/id"));
+                assert_eq!(client.delete(&path).await.status, 204);
+            }
         }
     }
 

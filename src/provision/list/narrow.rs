@@ -5,10 +5,12 @@ use scim_v2::filter::CompareOp;
 use uuid::Uuid;
 
 use crate::directory::{Timestamp, ids};
+use crate::scim::extension::{unique_key_of, unique_name};
 use crate::scim::filter::{Condition, Operand};
 use crate::scim::fold::fold;
 use crate::scim::schema::Target;
 use crate::store::query::{Column, Narrow};
+use crate::store::unique::Held;
 
 /// No restriction.
 pub(super) const OPEN: Narrow = Narrow::All(Vec::new());
@@ -104,8 +106,11 @@ fn within(target: &Target<'_>, op: &CompareOp, time: &ScimDateTime) -> Option<Na
 }
 
 fn indexed(target: &Target<'_>, operand: &Operand) -> (Narrow, bool) {
-    if target.extension.is_some() {
-        return (OPEN, false);
+    if let Some(urn) = target.extension {
+        return unique_key_of(target.leaf(), operand).map_or((OPEN, false), |key| {
+            let attribute = unique_name(urn, target.attribute);
+            (Narrow::Unique(Held { attribute, key }), false)
+        });
     }
     let sub = target.sub.map(|sub| sub.name.as_str());
     match (target.attribute.name.as_str(), sub, operand) {

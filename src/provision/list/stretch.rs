@@ -319,10 +319,10 @@ impl<'s, R: Resource> Scan<'s, R> {
 
 fn too_many(kind: &str) -> ScimError {
     let indexed = match kind {
-        "Group" => "id, externalId, displayName, members and meta.lastModified",
+        "Group" => "id, externalId, displayName, members, meta.lastModified and unique attributes",
         _ => {
-            "id, externalId, userName, displayName, active, emails.value, groups and \
-             meta.lastModified"
+            "id, externalId, userName, displayName, active, emails.value, groups, \
+             meta.lastModified and unique attributes"
         }
     };
     ScimError::new(
