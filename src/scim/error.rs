@@ -26,6 +26,8 @@ pub enum ErrorKind {
     TooMany,
     /// 409: another resource holds the value already.
     Uniqueness,
+    /// 409: what the request builds on did not come about.
+    Conflict,
     /// 400: the attribute cannot be changed in this way.
     Mutability,
     /// 400: the body is not a message of the protocol.
@@ -91,7 +93,7 @@ impl ErrorKind {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::Uniqueness => 409,
+            Self::Uniqueness | Self::Conflict => 409,
             Self::PreconditionFailed => 412,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
@@ -117,7 +119,8 @@ impl ErrorKind {
             Self::InvalidCursor => Some("invalidCursor"),
             Self::ExpiredCursor => Some("expiredCursor"),
             Self::InvalidCount => Some("invalidCount"),
-            Self::Unauthorized
+            Self::Conflict
+            | Self::Unauthorized
             | Self::Forbidden
             | Self::NotFound
             | Self::MethodNotAllowed

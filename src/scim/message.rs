@@ -137,7 +137,7 @@ fn read_path(habits: &Habits, text: &str) -> Result<PatchPath, ScimError> {
 }
 
 /// Takes a member out of a message by its name in any case.
-fn take(body: &mut Map<String, Value>, name: &str) -> Option<Value> {
+pub(super) fn take(body: &mut Map<String, Value>, name: &str) -> Option<Value> {
     if let Some(value) = body.swap_remove(name) {
         return Some(value);
     }

@@ -4,6 +4,7 @@
 //! a socket or a database, and nothing knows what the directory does with a resource: the same
 //! functions serve every resource type, driven by its [`schema::ResourceType`].
 
+pub mod bulk;
 pub mod definition;
 pub mod discovery;
 pub mod error;
