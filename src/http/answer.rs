@@ -112,6 +112,13 @@ pub(super) fn internal() -> ScimError {
     ScimError::new(ErrorKind::Internal, "the server failed; nothing was acknowledged")
 }
 
+/// Tells the id of the request in a detail: it is all that Okta and Entra show.
+pub(super) fn add_request_id(detail: &mut String, id: &str) {
+    detail.push_str(" (request ");
+    detail.push_str(id);
+    detail.push(')');
+}
+
 impl From<ScimError> for Failure {
     fn from(error: ScimError) -> Self {
         Self { error, challenge: None }
@@ -179,6 +186,15 @@ impl From<KeyError> for Failure {
 }
 
 impl Failure {
+    /// What an operation of a bulk request is told: a server's fault comes with the id of the request.
+    pub(super) fn told(self, request_id: Option<&str>) -> ScimError {
+        let mut error = self.error;
+        if let (500.., Some(id)) = (error.kind.status(), request_id) {
+            add_request_id(&mut error.detail, id);
+        }
+        error
+    }
+
     /// 401 for a request without a key.
     pub(super) fn no_key() -> Self {
         let detail = "the request has no API key: send it as \"Authorization: Bearer <key>\"";

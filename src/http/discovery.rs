@@ -3,10 +3,12 @@
 
 use std::sync::LazyLock;
 
+use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::Value;
 
+use super::App;
 use super::answer::{self, Answer, Failure};
 use super::extract::{Authorized, Id, Parameters};
 use crate::directory::Profile;
@@ -15,13 +17,16 @@ use crate::scim::{ErrorKind, ScimError, discovery, message, openapi};
 static DESCRIPTION: LazyLock<String> = LazyLock::new(|| openapi::document().to_string());
 
 pub(super) async fn service_provider_config(
+    State(app): State<App>,
     Authorized(caller): Authorized,
     parameters: Parameters,
 ) -> Answer {
     refuse_filter(&parameters)?;
+    let conforms = caller.profile == Profile::Interop;
+    let bulk_bytes_max = app.settings.bulk_bytes_max();
     Ok(answer::json(
         StatusCode::OK,
-        &discovery::service_provider_config(&caller.base, caller.profile == Profile::Interop),
+        &discovery::service_provider_config(&caller.base, conforms, bulk_bytes_max),
     ))
 }
 
@@ -59,8 +64,7 @@ pub(super) async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION.as_str())
 }
 
-/// 501 for what the server does not have: `/Me` (keys belong to connections, not to people), bulk
-/// requests and `/.search`.
+/// 501 for what the server does not have: `/Me`, because keys belong to connections, not to people.
 pub(super) async fn not_offered(_caller: Authorized, method: Method) -> Failure {
     let detail = format!("{method} is not offered here: see /ServiceProviderConfig");
     ScimError::new(ErrorKind::NotImplemented, detail).into()

@@ -1,5 +1,7 @@
 //! Reading requests. What is wrong with one is said as a SCIM error, never in plain text.
 
+use std::time::Instant;
+
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
@@ -19,6 +21,9 @@ use crate::scim::{ErrorKind, ScimError};
 
 /// The characters of an id in a path that are looked at; real ones have 36.
 const ID_CHARS_MAX: usize = 256;
+
+/// The part of a request's time in which the operations of a bulk request are begun.
+const BULK_TIME_SHARE: f32 = 0.8;
 
 /// Who sent a request with a good key: without a key there is no instance, and without an instance no
 /// query.
@@ -71,36 +76,58 @@ impl FromRequest<App> for Body {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
-        require_json(&request)?;
-        let limit = app.settings.body_bytes_max;
-        let too_large = || {
-            let detail = format!("the body is over the limit of {limit} bytes: send it in parts");
-            Failure::from(ScimError::new(ErrorKind::TooLarge, detail))
-        };
-        let announced = request.headers().get(header::CONTENT_LENGTH);
-        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > limit) {
-            return Err(too_large());
-        }
-        let bytes = match to_bytes(request.into_body(), limit).await {
-            Ok(bytes) => bytes,
-            Err(error) if is_length_limit(&error) => return Err(too_large()),
-            Err(_) => {
-                return Err(ScimError::invalid_syntax("the body did not arrive whole").into());
-            }
-        };
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            // The position helps; the text of the body does not belong into an answer.
-            let (line, column) = (error.line(), error.column());
-            let problem = match error.classify() {
-                serde_json::error::Category::Eof => "ends too early",
-                _ if error.to_string().contains("recursion") => "is nested too deeply (128 levels)",
-                _ => "is not valid JSON",
-            };
-            ScimError::invalid_syntax(format!("the body {problem} at line {line}, column {column}"))
-                .into()
-        })
+        read_json(request, app.settings.body_bytes_max).await.map(Self)
     }
+}
+
+/// The body of a bulk request as JSON, and how long the work on it may take.
+pub(super) struct BulkBody {
+    pub(super) body: Value,
+    /// When no other operation is begun, so that there is time to answer for those that were.
+    pub(super) until: Instant,
+}
+
+impl FromRequest<App> for BulkBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        let started = context(request.extensions()).started.unwrap_or_else(Instant::now);
+        let until = started + app.settings.request_timeout.mul_f32(BULK_TIME_SHARE);
+        let body = read_json(request, app.settings.bulk_bytes_max()).await?;
+        Ok(Self { body, until })
+    }
+}
+
+/// Reads a body of at most `limit` bytes; what is beyond them is never in memory.
+async fn read_json(request: Request, limit: usize) -> Result<Value, Failure> {
+    require_json(&request)?;
+    let too_large = || {
+        let detail = format!("the body is over the limit of {limit} bytes: send it in parts");
+        Failure::from(ScimError::new(ErrorKind::TooLarge, detail))
+    };
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let bytes = match to_bytes(request.into_body(), limit).await {
+        Ok(bytes) => bytes,
+        Err(error) if is_length_limit(&error) => return Err(too_large()),
+        Err(_) => {
+            return Err(ScimError::invalid_syntax("the body did not arrive whole").into());
+        }
+    };
+    serde_json::from_slice(&bytes).map_err(|error| {
+        // The position helps; the text of the body does not belong into an answer.
+        let (line, column) = (error.line(), error.column());
+        let problem = match error.classify() {
+            serde_json::error::Category::Eof => "ends too early",
+            _ if error.to_string().contains("recursion") => "is nested too deeply (128 levels)",
+            _ => "is not valid JSON",
+        };
+        ScimError::invalid_syntax(format!("the body {problem} at line {line}, column {column}"))
+            .into()
+    })
 }
 
 /// 415 only for what is plainly not JSON; a missing type is taken as JSON.

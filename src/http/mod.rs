@@ -4,6 +4,7 @@
 //! is SCIM JSON; the extractors in `http::extract` see to that.
 
 mod answer;
+mod bulk;
 mod discovery;
 mod extract;
 mod health;
@@ -25,7 +26,7 @@ use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use crate::clock::{Clock, Ids};
 use crate::keys::Keyring;
 use crate::provision::{Groups, Provision, Users};
-use crate::scim::discovery::SCIM_PATH;
+use crate::scim::discovery::{BULK_BYTES_MAX, SCIM_PATH};
 use crate::store::{Store, StoreError};
 
 pub use serve::{Stopped, serve};
@@ -52,6 +53,15 @@ impl Default for Settings {
             body_bytes_max: 16 * 1024 * 1024,
             request_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl Settings {
+    /// The bytes of a bulk request at most: what [`Settings::body_bytes_max`] allows, bounded once more
+    /// because its operations are in memory together.
+    #[must_use]
+    pub fn bulk_bytes_max(&self) -> usize {
+        self.body_bytes_max.min(BULK_BYTES_MAX)
     }
 }
 
@@ -98,7 +108,7 @@ fn router(app: App) -> Router {
         .route("/Schemas", get(discovery::schemas))
         .route("/Schemas/{urn}", get(discovery::schema))
         .route("/Me", not_offered)
-        .route("/Bulk", any(discovery::not_offered))
+        .route("/Bulk", post(bulk::bulk))
         .route("/", get(resources::list_all))
         .route("/.search", post(resources::search_all));
     Router::new()

@@ -15,7 +15,7 @@ pub(super) fn of(settings: &Settings, request: &Request) -> Context {
     let proxied = peer.is_some_and(|peer| is_trusted(settings, peer));
     let base = settings.public_url.clone().unwrap_or_else(|| address(request.headers(), proxied));
     let from = if proxied { client(settings, request.headers()).or(peer) } else { peer };
-    Context { id: String::new(), base: base + SCIM_PATH, from }
+    Context { base: base + SCIM_PATH, from, ..Context::default() }
 }
 
 fn is_trusted(settings: &Settings, ip: IpAddr) -> bool {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use super::answer::{Failed, Failure};
+use super::answer::{Failed, Failure, add_request_id};
 use super::{App, origin};
 use crate::scim::{ErrorKind, ScimError};
 
@@ -21,7 +21,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_CHARS_MAX: usize = 64;
 
 /// How long a client waits after a request took too long.
-const TIMEOUT_RETRY_AFTER_S: u32 = 30;
+pub(super) const TIMEOUT_RETRY_AFTER_S: u32 = 30;
 
 /// What is known of a request before it is looked into.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub(super) base: String,
     /// Where it comes from.
     pub(super) from: Option<IpAddr>,
+    /// When it arrived.
+    pub(super) started: Option<Instant>,
 }
 
 /// Watches over a request from its arrival to its answer.
@@ -39,6 +41,7 @@ pub(super) async fn watch(State(app): State<App>, mut request: Request, next: Ne
     let started = Instant::now();
     let context = Context {
         id: request_id(&request).unwrap_or_else(|| app.provision.ids.fresh().to_string()),
+        started: Some(started),
         ..origin::of(&app.settings, &request)
     };
     let id = context.id.clone();
@@ -70,7 +73,7 @@ fn request_id(request: &Request) -> Option<String> {
     fits.then(|| id.to_owned())
 }
 
-/// A server's fault tells its request id in the detail too: it is all that Okta and Entra show.
+/// A server's fault tells its request id in the detail too.
 async fn with_request_id(response: Response, id: &str) -> Response {
     let ours = response.extensions().get::<Failed>().is_some_and(|failed| failed.0.status() >= 500);
     if !ours {
@@ -80,9 +83,7 @@ async fn with_request_id(response: Response, id: &str) -> Response {
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let mut message: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     if let Some(Value::String(detail)) = message.get_mut("detail") {
-        detail.push_str(" (request ");
-        detail.push_str(id);
-        detail.push(')');
+        add_request_id(detail, id);
     }
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(message.to_string()))

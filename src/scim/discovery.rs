@@ -24,16 +24,17 @@ pub const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const CURSOR_SECONDS_MAX: i64 = 3600;
 
 /// `/ServiceProviderConfig` (RFC 7643 §5, RFC 9865 §4). `base` is the absolute address of `/scim/v2`;
-/// `conforms` says whether the connection's profile is the interoperability profile.
+/// `conforms` says whether the connection's profile is the interoperability profile, `bulk_bytes_max` how
+/// large a bulk request may be on this server.
 #[must_use]
-pub fn service_provider_config(base: &str, conforms: bool) -> Value {
+pub fn service_provider_config(base: &str, conforms: bool, bulk_bytes_max: usize) -> Value {
     let mut config = json!({
         "schemas": [schema_urns::SERVICE_PROVIDER_CONFIG],
         "patch": { "supported": true },
         "bulk": {
             "supported": true,
             "maxOperations": BULK_OPERATIONS_MAX,
-            "maxPayloadSize": BULK_BYTES_MAX,
+            "maxPayloadSize": bulk_bytes_max,
         },
         "filter": { "supported": true, "maxResults": PAGE_COUNT_MAX },
         "changePassword": { "supported": false },

@@ -9,6 +9,7 @@ mod support;
 
 mod bad_input;
 mod bad_requests;
+mod bulk;
 mod cli;
 mod contract;
 mod cost;
