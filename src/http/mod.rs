@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use ipnet::IpNet;
 use tower::Layer as _;
 use tower_http::catch_panic::CatchPanicLayer;

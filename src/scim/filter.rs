@@ -1,6 +1,6 @@
 //! Filters: resolved against the schemas and evaluated exactly (RFC 7644 §3.4.2.2).
 //!
-//! [`compile`] turns the parsed text into a [`Condition`] over known attributes; [`Condition::matches`]
+//! [`resolve`] turns the parsed text into a [`Condition`] over known attributes; [`Condition::matches`]
 //! is the truth about which resource a filter selects. What the database narrows with its indexes
 //! may only ever be a superset of it.
 
