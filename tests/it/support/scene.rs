@@ -42,6 +42,9 @@ impl Scene {
             ("POST", "/Groups"),
             ("PUT", &self.group),
             ("PATCH", &self.group),
+            ("POST", "/Users/.search"),
+            ("POST", "/.search"),
+            ("POST", "/Bulk"),
         ] {
             let answer = raw(&self.client, method, path, body.to_vec()).await;
             answers.push((format!("{method} {path}"), answer));
