@@ -238,15 +238,21 @@ impl Merged {
             }
         }
         let before = mark.map_or(skip, |mark| mark.consumed);
-        let consumed = before + resources.len() as u64;
+        // A cursor may have been made up: its numbers can be anything.
+        let consumed = before.saturating_add(resources.len() as u64);
         // The walk tells its end by itself: what was deleted since it began is not waited for.
         let total = match (mark, more) {
             (None, _) => self.total,
-            (Some(mark), true) => mark.total.max(consumed + 1),
+            (Some(mark), true) => mark.total.max(consumed.saturating_add(1)),
             (Some(_), false) => consumed,
         };
         let next = (more && count > 0).then_some(Mark { after, consumed, total });
-        let listed = Listed { total, start_index: Some(before + 1), next_cursor: None, resources };
+        let listed = Listed {
+            total,
+            start_index: Some(before.saturating_add(1)),
+            next_cursor: None,
+            resources,
+        };
         Turned { listed, next }
     }
 }
