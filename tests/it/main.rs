@@ -25,6 +25,7 @@ mod openapi;
 mod ownership;
 mod pages;
 mod profiles;
+mod protocol_page;
 mod schemas;
 mod store;
 mod trail;

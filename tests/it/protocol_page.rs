@@ -1,0 +1,242 @@
+//! The page for administrators and client developers says what the code does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::iter::successors;
+use std::path::Path;
+
+use scimd::directory::Profile;
+use scimd::http::Settings;
+use scimd::provision::{ANSWERED_MEMBERS_MAX, SCAN_ROWS_MAX, habits};
+use scimd::scim::ErrorKind;
+use scimd::scim::habits::{Habits, Omitted, Treatment};
+use scimd::scim::{definition, discovery, grammar, message, patch, resource};
+use scimd::store::accounts;
+
+use super::layers::sources;
+
+/// The cells of the rows of all tables, in order.
+fn rows() -> Vec<Vec<String>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocol.md");
+    let page = fs::read_to_string(file).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    rows.map(|row| row.split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// The cells of the one row that begins with this one.
+fn row(first: &str) -> Vec<String> {
+    let mut found = rows().into_iter().filter(|row| row[0] == first);
+    let row = found.next().unwrap_or_else(|| panic!("no row is about \"{first}\""));
+    assert!(found.next().is_none(), "two rows are about \"{first}\"");
+    row
+}
+
+/// A number as it is printed: `10,000`.
+fn printed(number: u64) -> String {
+    match number / 1000 {
+        0 => number.to_string(),
+        thousands => format!("{},{:03}", printed(thousands), number % 1000),
+    }
+}
+
+/// All kinds of errors: a new one does not compile before it has its place here.
+fn kinds() -> impl Iterator<Item = ErrorKind> {
+    use ErrorKind as K;
+    successors(Some(K::InvalidFilter), |kind| {
+        Some(match kind {
+            K::InvalidFilter => K::TooMany,
+            K::TooMany => K::Uniqueness,
+            K::Uniqueness => K::Conflict,
+            K::Conflict => K::Mutability,
+            K::Mutability => K::InvalidSyntax,
+            K::InvalidSyntax => K::InvalidPath,
+            K::InvalidPath => K::NoTarget,
+            K::NoTarget => K::InvalidValue,
+            K::InvalidValue => K::InvalidCursor,
+            K::InvalidCursor => K::ExpiredCursor,
+            K::ExpiredCursor => K::InvalidCount,
+            K::InvalidCount => K::Unauthorized,
+            K::Unauthorized => K::Forbidden,
+            K::Forbidden => K::NotFound,
+            K::NotFound => K::MethodNotAllowed,
+            K::MethodNotAllowed => K::PreconditionFailed,
+            K::PreconditionFailed => K::TooLarge,
+            K::TooLarge => K::UnsupportedMediaType,
+            K::UnsupportedMediaType => K::TooManyRequests { retry_after_s: 1 },
+            K::TooManyRequests { .. } => K::Internal,
+            K::Internal => K::NotImplemented,
+            K::NotImplemented => K::Unavailable { retry_after_s: 1 },
+            K::Unavailable { .. } => return None,
+        })
+    })
+}
+
+#[test]
+fn every_error_is_named_and_no_other() {
+    let expected: BTreeSet<_> = kinds()
+        .map(|kind| {
+            let word = kind.scim_type().map(|word| format!("`{word}`"));
+            (kind.status().to_string(), word.unwrap_or_default())
+        })
+        .collect();
+    let is_error = |row: &Vec<String>| row.len() == 4 && row[0].parse::<u16>().is_ok();
+    let named: Vec<_> = rows().into_iter().filter(is_error).collect();
+    let named: BTreeSet<_> =
+        named.into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    assert_eq!(named, expected);
+}
+
+/// A constant of the code, or nothing for a setting; its row on the page; its value.
+type Limit = (&'static str, &'static str, usize);
+
+fn limits_of_requests() -> Vec<Limit> {
+    let settings = Settings::default();
+    vec![
+        ("", "bytes of a body", settings.body_bytes_max),
+        ("", "seconds of a request", usize::try_from(settings.request_timeout.as_secs()).unwrap()),
+        ("BULK_BYTES_MAX", "bytes of a bulk request", discovery::BULK_BYTES_MAX),
+        ("BULK_OPERATIONS_MAX", "operations in a bulk request", discovery::BULK_OPERATIONS_MAX),
+        ("PATCH_OPERATIONS_MAX", "operations in a PATCH", message::PATCH_OPERATIONS_MAX),
+        ("PATH_TERMS_MAX", "comparisons in all paths of a PATCH", patch::PATH_TERMS_MAX),
+        (
+            "PAGE_COUNT_DEFAULT",
+            "resources on a page by default",
+            number(discovery::PAGE_COUNT_DEFAULT),
+        ),
+        ("PAGE_COUNT_MAX", "resources on a page at most", number(discovery::PAGE_COUNT_MAX)),
+        ("SCAN_ROWS_MAX", "rows that a query looks at without an index", SCAN_ROWS_MAX),
+        (
+            "CURSOR_SECONDS_MAX",
+            "seconds of a cursor and of the place of a page",
+            number(discovery::CURSOR_SECONDS_MAX),
+        ),
+        ("FILTER_BYTES_MAX", "bytes of a filter, a path, a `sortBy`", grammar::FILTER_BYTES_MAX),
+        ("DEPTH_MAX", "open brackets in a filter or path", grammar::DEPTH_MAX),
+        ("TERMS_MAX", "comparisons in a filter", grammar::TERMS_MAX),
+    ]
+}
+
+fn limits_of_resources() -> Vec<Limit> {
+    vec![
+        (
+            "INDEXED_TEXT_CHARS_MAX",
+            "characters of an indexed text",
+            resource::INDEXED_TEXT_CHARS_MAX,
+        ),
+        (
+            "INDEXED_KEY_BYTES_MAX",
+            "bytes of an indexed text when it is case-folded",
+            resource::INDEXED_KEY_BYTES_MAX,
+        ),
+        (
+            "DOCUMENT_BYTES_MAX",
+            "bytes of a resource as JSON, members aside",
+            resource::DOCUMENT_BYTES_MAX,
+        ),
+        (
+            "ELEMENTS_MAX",
+            "elements of a multi-valued attribute, members aside",
+            resource::ELEMENTS_MAX,
+        ),
+        ("ANSWERED_MEMBERS_MAX", "members in the answer to a PATCH", number(ANSWERED_MEMBERS_MAX)),
+        (
+            "MANAGER_CHAIN_MAX",
+            "steps that a chain of managers is followed upwards",
+            number(accounts::MANAGER_CHAIN_MAX),
+        ),
+        ("TOKEN_BYTES_MAX", "bytes of a token", scimd::keys::TOKEN_BYTES_MAX),
+        ("SCHEMAS_MAX", "schemas of an instance's own", definition::SCHEMAS_MAX),
+        ("ATTRIBUTES_MAX", "attributes of such a schema", definition::ATTRIBUTES_MAX),
+        ("SUB_ATTRIBUTES_MAX", "sub-attributes of one of them", definition::SUB_ATTRIBUTES_MAX),
+        (
+            "VALUES_MAX",
+            "canonical values or reference types of one of them",
+            definition::VALUES_MAX,
+        ),
+        ("URN_CHARS_MAX", "characters of the URN", definition::URN_CHARS_MAX),
+        ("NAME_CHARS_MAX", "characters of a name or a canonical value", definition::NAME_CHARS_MAX),
+        ("DESCRIPTION_CHARS_MAX", "characters of a description", definition::DESCRIPTION_CHARS_MAX),
+    ]
+}
+
+#[test]
+fn every_limit_has_its_value() {
+    let limits = [limits_of_requests(), limits_of_resources()].concat();
+    for (_, label, value) in &limits {
+        let cell = row(label)[1].clone();
+        let said = cell.split([' ', ';']).next().unwrap().trim_end_matches(',');
+        assert_eq!(said, printed(number(*value)), "{label}");
+    }
+    // Bounds of the command line and of single statements, which no client meets.
+    let known: BTreeSet<&str> = limits.iter().map(|limit| limit.0).collect();
+    let inside = BTreeSet::from(["ADMIN_PAGE_MAX", "BATCH_MAX"]);
+    for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let code = fs::read_to_string(&file).unwrap();
+        let constants = code.lines().filter_map(|line| line.strip_prefix("pub const "));
+        let names = constants.filter_map(|line| Some(line.split_once(':')?.0));
+        for name in names.filter(|name| name.ends_with("_MAX") || name.ends_with("_DEFAULT")) {
+            let said = known.contains(name) || inside.contains(name);
+            assert!(said, "docs/protocol.md does not name {name} of {}", file.display());
+        }
+    }
+}
+
+/// A number of one integer type as that of another.
+fn number<T: TryInto<U, Error: std::fmt::Debug>, U>(number: T) -> U {
+    number.try_into().unwrap()
+}
+
+#[test]
+fn the_table_of_profiles_is_the_one_in_the_code() {
+    let words: Vec<_> = Profile::ALL.iter().map(|profile| profile.word().to_owned()).collect();
+    assert_eq!(row("habit of a client")[1..], words);
+    let mut columns: Vec<Vec<(&str, &str)>> = Vec::new();
+    for profile in Profile::ALL {
+        // A new habit does not compile before it has its row here.
+        let Habits {
+            unknown_names,
+            loose_values,
+            loose_filters,
+            unwritable_paths,
+            missing_paths,
+            element_paths,
+            many_matches,
+            unknown_members,
+            omitted_external_id,
+        } = habits(*profile);
+        columns.push(vec![
+            (
+                "attributes and schema URIs that no schema defines, in a resource",
+                word(unknown_names),
+            ),
+            (
+                "values of another JSON type, such as `\"True\"` or one value for an array",
+                word(loose_values),
+            ),
+            ("filters and paths beyond the grammar", word(loose_filters)),
+            ("PATCH of what no schema defines or only the server writes", word(unwritable_paths)),
+            ("PATCH operations without a path", word(missing_paths)),
+            ("PATCH paths that end in a filter", word(element_paths)),
+            ("PATCH paths whose filter selects several elements", word(many_matches)),
+            ("members that the instance does not know", word(unknown_members)),
+            (
+                "`externalId` left out of a PUT",
+                match omitted_external_id {
+                    Omitted::Kept => "kept",
+                    Omitted::Cleared => "cleared",
+                },
+            ),
+        ]);
+    }
+    for (at, (label, _)) in columns[0].iter().enumerate() {
+        let due: Vec<_> = columns.iter().map(|column| column[at].1.to_owned()).collect();
+        assert_eq!(row(label)[1..], due, "{label}");
+    }
+}
+
+fn word(treatment: Treatment) -> &'static str {
+    match treatment {
+        Treatment::Take => "take",
+        Treatment::Refuse => "refuse",
+    }
+}
