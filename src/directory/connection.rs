@@ -89,7 +89,7 @@ words! {
 words! {
     /// What differs between the clients of the protocol.
     Profile {
-        /// Lenient; recognises Okta and Entra by what they send.
+        /// Lenient; recognises Okta by the name that it sends.
         Auto = "auto",
         /// Okta.
         Okta = "okta",

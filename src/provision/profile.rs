@@ -4,6 +4,7 @@ use super::Caller;
 use crate::directory::Profile;
 use crate::scim::habits::Habits;
 use crate::scim::habits::Omitted::Cleared;
+use crate::scim::habits::Replaced::Whole;
 use crate::scim::habits::Treatment::Refuse;
 
 /// How the clients of a profile are treated; what a row does not name, it treats as leniently as can be.
@@ -30,6 +31,7 @@ pub fn habits(profile: Profile) -> Habits {
             missing_paths: Refuse,
             element_paths: Refuse,
             many_matches: Refuse,
+            replaced_complex: Whole,
         },
     }
 }

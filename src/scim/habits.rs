@@ -23,6 +23,15 @@ pub enum Omitted {
     Cleared,
 }
 
+/// What a PATCH that replaces a complex attribute leaves of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// The sub-attributes that it does not name (RFC 7644 §3.5.2.3).
+    Named,
+    /// Nothing but what it says.
+    Whole,
+}
+
 /// How a client is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Habits {
@@ -43,6 +52,8 @@ pub struct Habits {
     pub many_matches: Treatment,
     /// Members of a group that the instance does not know.
     pub unknown_members: Treatment,
+    /// The replacement of a complex attribute.
+    pub replaced_complex: Replaced,
     /// An `externalId` that a PUT leaves out.
     pub omitted_external_id: Omitted,
 }
@@ -58,6 +69,7 @@ impl Habits {
         element_paths: Treatment::Take,
         many_matches: Treatment::Take,
         unknown_members: Treatment::Take,
+        replaced_complex: Replaced::Named,
         omitted_external_id: Omitted::Kept,
     };
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use scim_v2::filter::CompareOp;
 
 use super::filter::{Condition, Operand};
-use super::habits::Treatment;
+use super::habits::{Habits, Replaced};
 use super::message::{Verb, placed};
 use super::resource::{
     coerce, coerce_single, immutable, is_primary, require_countable, without_nulls,
@@ -35,8 +35,8 @@ pub struct Change<'a> {
     pub value: Value,
     /// The operation's place in the request, from 0, for errors.
     pub operation: usize,
-    /// Whether a filter that selects several elements changes them all.
-    pub many_matches: Treatment,
+    /// How the client is treated.
+    pub habits: &'a Habits,
 }
 
 /// A place that can be changed.
@@ -70,17 +70,17 @@ impl Change<'_> {
 
 /// Makes one change. After an error the document is of no use: the caller keeps its own copy.
 pub fn apply(document: &mut Document, change: Change<'_>) -> Result<(), ScimError> {
-    let Change { verb, spot, value, operation, many_matches } = change;
+    let Change { verb, spot, value, operation, habits } = change;
     match spot {
         Spot::Attribute(target) => within(document, target.extension, |holder| {
             if target.attribute.multi_valued {
                 edit_array(holder, target, None, verb, value)
             } else {
-                edit_single(holder, target, verb, value)
+                edit_single(holder, target, habits, verb, value)
             }
         }),
         Spot::Elements(target, condition) => within(document, target.extension, |holder| {
-            require_one_match(many_matches, holder, target.attribute, &condition)?;
+            require_one_match(habits, holder, target.attribute, &condition)?;
             edit_array(holder, target, Some(&condition), verb, value)
         }),
         Spot::Extension(schema) => {
@@ -131,6 +131,7 @@ fn edit_object(
 fn edit_single(
     holder: &mut Map<String, Value>,
     target: Target<'_>,
+    habits: &Habits,
     verb: Verb,
     value: Value,
 ) -> Result<(), ScimError> {
@@ -143,6 +144,9 @@ fn edit_single(
         (None, Value::Object(given))
             if verb != Verb::Remove && !attribute.sub_attributes.is_empty() =>
         {
+            if (verb, habits.replaced_complex) == (Verb::Replace, Replaced::Whole) {
+                holder.shift_remove(&attribute.name);
+            }
             edit_object(holder, &attribute.name, |parts| merge(parts, attribute, verb, given))
         }
         (None, value) => set(holder, attribute, &attribute.name, verb, value),
@@ -313,7 +317,7 @@ fn edit_parts(
 }
 
 fn require_one_match(
-    many_matches: Treatment,
+    habits: &Habits,
     holder: &Map<String, Value>,
     attribute: &Attribute,
     condition: &Condition<'_>,
@@ -323,7 +327,7 @@ fn require_one_match(
     if matches <= 1 {
         return Ok(());
     }
-    many_matches.check(ErrorKind::InvalidFilter, || {
+    habits.many_matches.check(ErrorKind::InvalidFilter, || {
         format!("the filter of the path selects {matches} elements of {}: name one", attribute.name)
     })
 }

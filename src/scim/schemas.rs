@@ -165,9 +165,9 @@ fn user() -> Schema {
         )),
         addresses(),
         groups_of_user(),
-        plural("entitlements", "Things the person may have or do", &[]),
-        plural("roles", "Roles of the person", &[]),
-        plural("x509Certificates", "Certificates of the person, DER in Base64", &[])
+        plural("entitlements", "Things the person may have or do", &["work", "other"]),
+        plural("roles", "Roles of the person", &["work", "other"]),
+        plural("x509Certificates", "Certificates of the person, DER in Base64", &["work", "other"])
             .with_value(simple("value", Kind::Binary, "One certificate").case_exact()),
     ];
     Schema {

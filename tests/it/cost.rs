@@ -69,6 +69,7 @@ both! {
             ("/Groups", "displayName eq \"x\"".to_owned(), ["groups_by_display_name"; 2]),
             ("/Groups", "externalId eq \"x\"".to_owned(), ["groups_by_external_id"; 2]),
             ("/Groups", format!("members.value eq \"{ann}\""), ["memberships_by_member"; 2]),
+            ("/Groups", format!("members[value eq \"{ann}\"]"), ["memberships_by_member"; 2]),
         ] {
             let found = client.find(endpoint, &filter).await;
             assert_eq!(found.status, 200, "{filter}: {found:?}");
@@ -80,6 +81,29 @@ both! {
             for Statement { sql, .. } in statements.iter().filter(|one| one.sql.contains(" r WHERE ")) {
                 let plan = plan(&database, sql).await;
                 assert!(plan.contains(index), "{filter}: {sql}:\n{plan}");
+            }
+        }
+        // A page in the order of an indexed column is read in that order, not sorted.
+        for (by, index) in [
+            ("userName", "accounts_by_user_name"), ("displayName", "accounts_by_display_name"),
+            ("externalId", "accounts_by_external_id"), ("meta.created", "accounts_by_created"),
+            ("meta.lastModified", "accounts_by_modified"),
+        ] {
+            for order in ["ascending", "descending"] {
+                let path = format!("/Users?sortBy={by}&sortOrder={order}&count=3&cursor=");
+                let first = client.get(&path).await;
+                let cursor = first.text("/nextCursor");
+                let _ = recorder.take();
+                assert_eq!(client.get(&format!("{path}{cursor}")).await.status, 200);
+                let statements = recorder.take().into_iter();
+                let pages: Vec<_> = statements.filter(|one| one.sql.contains("ORDER BY r.")
+                    && !one.sql.contains(" IS NULL ORDER BY") && !one.sql.contains("ORDER BY r.id")).collect();
+                for Statement { sql, rows } in pages {
+                    let plan = plan(&database, &sql).await;
+                    assert!(plan.contains(index), "{by} {order}: {sql}:\n{plan}");
+                    assert!(!plan.contains("TEMP B-TREE") && !plan.contains("Sort"), "{sql}:\n{plan}");
+                    assert!(rows <= 4, "{by} {order}: {rows} rows for a page of three");
+                }
             }
         }
         assert_eq!(client.find("/Users", &format!("groups.value eq \"{group}\" and userName eq \"x\"")).await.status, 200);

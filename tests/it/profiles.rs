@@ -123,6 +123,8 @@ both! {
         assert_eq!(patched.at("/phoneNumbers").as_array().unwrap().len(), 2);
         assert_eq!(patched.at("/active"), false);
         assert_eq!(client.count("/Users", "userName eq \"ANN@example.com\" and active eq false").await, 1);
+        let whole = json!([{ "op": "replace", "path": "name", "value": { "givenName": "Anna" } }]);
+        assert_eq!(client.patch(&path, whole).await.at("/name"), json!({ "givenName": "Anna" }));
         let taken = json!([{ "op": "replace", "path": "userName", "value": "BOB" }]);
         assert_refused(&client.patch(&path, taken).await, 409, "uniqueness");
         let group = client.post("/Groups", team("Staff", &[&bob])).await;

@@ -9,7 +9,7 @@ use scimd::directory::Profile;
 use scimd::http::Settings;
 use scimd::provision::{ANSWERED_MEMBERS_MAX, SCAN_ROWS_MAX, habits};
 use scimd::scim::ErrorKind;
-use scimd::scim::habits::{Habits, Omitted, Treatment};
+use scimd::scim::habits::{Habits, Omitted, Replaced, Treatment};
 use scimd::scim::{definition, discovery, grammar, message, patch, resource};
 use scimd::store::accounts;
 
@@ -201,6 +201,7 @@ fn the_table_of_profiles_is_the_one_in_the_code() {
             missing_paths,
             element_paths,
             many_matches,
+            replaced_complex,
             unknown_members,
             omitted_external_id,
         } = habits(*profile);
@@ -218,6 +219,13 @@ fn the_table_of_profiles_is_the_one_in_the_code() {
             ("PATCH operations without a path", word(missing_paths)),
             ("PATCH paths that end in a filter", word(element_paths)),
             ("PATCH paths whose filter selects several elements", word(many_matches)),
+            (
+                "PATCH that replaces a complex attribute",
+                match replaced_complex {
+                    Replaced::Named => "named parts",
+                    Replaced::Whole => "whole",
+                },
+            ),
             ("members that the instance does not know", word(unknown_members)),
             (
                 "`externalId` left out of a PUT",

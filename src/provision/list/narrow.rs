@@ -7,7 +7,6 @@ use uuid::Uuid;
 use crate::directory::{Timestamp, ids};
 use crate::scim::extension::{unique_key_of, unique_name};
 use crate::scim::filter::{Condition, Operand};
-use crate::scim::fold::fold;
 use crate::scim::schema::Target;
 use crate::store::query::{Column, Narrow};
 use crate::store::unique::Held;
@@ -38,10 +37,7 @@ pub(super) fn narrow(kind: &str, condition: &Condition<'_>) -> (Narrow, bool) {
             let begins = |column| (Narrow::Begins(column, key.clone()), true);
             text_column(target).map_or((OPEN, false), begins)
         }
-        Condition::Element(target, inner) if target.is_core("emails") => {
-            let sole = matches!(**inner, Condition::Compare(..));
-            (email_inside(inner), sole && !is_open(&email_inside(inner)))
-        }
+        Condition::Element(target, inner) => inside(target, inner),
         // Every resource has these.
         Condition::Present(target) if is_at(target, "id", None) => (OPEN, true),
         Condition::Present(target) if is_at(target, "userName", None) => (OPEN, true),
@@ -53,10 +49,7 @@ pub(super) fn narrow(kind: &str, condition: &Condition<'_>) -> (Narrow, bool) {
             let (parts, exact) = each(parts);
             (Narrow::Any(parts), exact)
         }
-        Condition::Present(_)
-        | Condition::Compare(..)
-        | Condition::Element(..)
-        | Condition::Not(_) => (OPEN, false),
+        Condition::Present(_) | Condition::Compare(..) | Condition::Not(_) => (OPEN, false),
     }
 }
 
@@ -132,19 +125,17 @@ fn indexed(target: &Target<'_>, operand: &Operand) -> (Narrow, bool) {
     }
 }
 
-/// `emails[type eq "work" and value eq "x"]`: an address that must be there.
-fn email_inside(inner: &Condition<'_>) -> Narrow {
+/// `emails[type eq "work" and value eq "x"]`: a value that some element must have; that is all of it only
+/// if nothing else is asked of the element.
+fn inside(target: &Target<'_>, inner: &Condition<'_>) -> (Narrow, bool) {
     match inner {
-        Condition::Compare(target, CompareOp::Eq, Operand::Text { raw, .. })
-            if target.attribute.name == "value" =>
-        {
-            Narrow::Email(fold(raw).into_owned())
+        Condition::Compare(part, CompareOp::Eq, operand) => {
+            indexed(&Target { sub: Some(part.attribute), ..*target }, operand)
         }
-        Condition::And(parts) => Narrow::All(parts.iter().map(email_inside).collect()),
-        _ => OPEN,
+        Condition::And(parts) => {
+            let parts = parts.iter().map(|part| inside(target, part).0).collect();
+            (Narrow::All(parts), false)
+        }
+        _ => (OPEN, false),
     }
-}
-
-fn is_open(narrow: &Narrow) -> bool {
-    matches!(narrow, Narrow::All(parts) if parts.is_empty())
 }

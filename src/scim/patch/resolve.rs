@@ -215,9 +215,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn push(&mut self, spot: Spot<'a>, value: Value) {
-        let Self { verb, operation, .. } = *self;
-        let many_matches = self.habits.many_matches;
-        self.changes.push(Change { verb, spot, value, operation, many_matches });
+        let Self { verb, operation, habits, .. } = *self;
+        self.changes.push(Change { verb, spot, value, operation, habits });
     }
 }
 
