@@ -101,7 +101,9 @@ both! {
                 for Statement { sql, rows } in pages {
                     let plan = plan(&database, &sql).await;
                     assert!(plan.contains(index), "{by} {order}: {sql}:\n{plan}");
-                    assert!(!plan.contains("TEMP B-TREE") && !plan.contains("Sort"), "{sql}:\n{plan}");
+                    // An incremental sort only orders equals, page by page.
+                    let sorts = |line: &str| line.trim_start_matches([' ', '-', '>']).starts_with("Sort  (");
+                    assert!(!plan.contains("TEMP B-TREE") && !plan.lines().any(sorts), "{sql}:\n{plan}");
                     assert!(rows <= 4, "{by} {order}: {rows} rows for a page of three");
                 }
             }
