@@ -22,4 +22,3 @@ CREATE TABLE unique_values (
     PRIMARY KEY (instance_id, attribute, value_key)
 );
 
-CREATE INDEX unique_values_by_resource ON unique_values (instance_id, resource_id);

@@ -8,6 +8,8 @@ mod mark;
 mod narrow;
 mod stretch;
 
+use std::time::Duration;
+
 use self::mark::Mark;
 use self::stretch::{Hit, Plan, Stretch, Wanted, stretch};
 use super::resource::Resource;
@@ -21,6 +23,9 @@ use crate::store::page_marks::{self, PageId};
 use crate::store::{StoreError, Tx};
 
 pub use stretch::SCAN_ROWS_MAX;
+
+/// How long a page waits for its mark to be kept.
+const MARK_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A type of resource that is queried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,30 +122,41 @@ impl Provision {
         let skip = if mark.is_some() { 0 } else { start - 1 };
         let Turned { listed, next } = plans.page(&mut tx, mark.as_ref(), skip, count).await?;
         drop(tx);
-        if let Some(next) = next {
-            let current = page(start).start_index;
-            let kept = self.keep_mark(page(next.consumed + 1), &next, current, now).await;
-            if let Err(error) = kept {
-                // The next page is found by its number then, as long as nothing is deleted meanwhile.
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a page mark was not kept"
-                );
+        if next.is_some() || mark.is_some() {
+            // Whoever only reads must not wait for those who write.
+            let kept = self.keep_mark(&page, next.as_ref(), start, now);
+            match tokio::time::timeout(MARK_PATIENCE, kept).await {
+                Ok(Ok(())) => {}
+                // The next page is found by its number then, which is right while nothing is deleted.
+                Ok(Err(error)) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "a page mark was not kept");
+                }
+                Err(_) => tracing::debug!("a page mark was not kept: the writers are busy"),
             }
         }
         Ok(listed)
     }
 
-    async fn keep_mark(
+    /// Keeps the place where the next page begins; behind the last page there is none.
+    async fn keep_mark<'p>(
         &self,
-        next: PageId<'_>,
-        mark: &Mark,
-        current: i64,
+        page: &(impl Fn(u64) -> PageId<'p> + Sync),
+        next: Option<&Mark>,
+        start: u64,
         now: Timestamp,
     ) -> std::result::Result<(), StoreError> {
-        let mark = serde_json::to_string(mark).unwrap_or_default();
+        let current = page(start);
         let mut tx = self.store.begin().await?;
-        page_marks::keep(&mut tx, next, &mark, current, (now, mark::since(now))).await?;
+        match next {
+            None => page_marks::forget(&mut tx, current).await?,
+            Some(next) => {
+                let mark = serde_json::to_string(next).unwrap_or_default();
+                let times = (now, mark::since(now));
+                let next = page(next.consumed.saturating_add(1));
+                page_marks::keep(&mut tx, next, &mark, current.start_index, times).await?;
+            }
+        }
         tx.commit().await
     }
 }

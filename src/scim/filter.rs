@@ -210,7 +210,7 @@ impl<'a> Resolver<'a, '_> {
             | Filter::ValuePath(ValuePath { attr: path, .. })
                 if self.is_elsewhere(path) =>
             {
-                NOTHING
+                without_value(filter)
             }
             Filter::Attr(expression) => compile_expression(expression, |path| self.target(path))?,
             Filter::ValuePath(path) => {
@@ -245,8 +245,17 @@ impl<'a> Resolver<'a, '_> {
     }
 }
 
-/// What holds for no resource.
-const NOTHING: Condition<'static> = Condition::Or(Vec::new());
+/// What a condition says of a resource that has no value of its attribute.
+fn without_value(filter: &Filter) -> Condition<'static> {
+    let holds = match filter {
+        Filter::Attr(AttrExp::Comparison(_, op, value)) => {
+            (*op == CompareOp::Ne) != matches!(value, CompValue::Null)
+                && matches!(op, CompareOp::Eq | CompareOp::Ne)
+        }
+        _ => false,
+    };
+    if holds { Condition::And(Vec::new()) } else { Condition::Or(Vec::new()) }
+}
 
 fn compile_expression<'a>(
     expression: &AttrExp,

@@ -17,12 +17,13 @@ use super::filter::{Condition, Operand};
 use super::habits::{Habits, Replaced};
 use super::message::{Verb, placed};
 use super::resource::{
-    coerce, coerce_single, immutable, is_primary, require_countable, without_nulls,
+    coerce, coerce_single, immutable, is_primary, require_countable, require_few_urns,
+    without_nulls,
 };
 use super::schema::{Attribute, Mutability, Schema, Target};
 use super::{Document, ErrorKind, ScimError};
 
-pub use resolve::{PATH_TERMS_MAX, changes};
+pub use resolve::{PATH_TERMS_MAX, VALUE_KEYS_MAX, changes};
 
 /// One change of one place in a resource.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ pub fn apply(document: &mut Document, change: Change<'_>) -> Result<(), ScimErro
         }
         Spot::Foreign { urn, names } => {
             edit_foreign(document, &urn, &names, verb, value);
-            Ok(())
+            require_few_urns(document)
         }
     }
     .map_err(|error| placed(error, operation))
@@ -245,17 +246,29 @@ fn edit_matching(
     verb: Verb,
     value: Value,
 ) -> Result<(), ScimError> {
+    let no_value = value.is_null() || value == "";
     let given = match verb {
         Verb::Remove => None,
         Verb::Add | Verb::Replace => coerce_single(attribute, &attribute.name, value)?,
     };
-    let Some(Value::Object(given)) = given else {
-        items.retain(|item| !satisfies(item, condition));
-        return Ok(());
+    let given = match (verb, given) {
+        (Verb::Add | Verb::Replace, Some(Value::Object(given))) => given,
+        (Verb::Add, _) => return Ok(()),
+        (Verb::Replace, _) if !no_value => {
+            return Err(ScimError::invalid_value(
+                &attribute.name,
+                "has no sub-attribute that could be kept: use \"remove\" to remove the element",
+            ));
+        }
+        (Verb::Remove | Verb::Replace, _) => {
+            items.retain(|item| !satisfies(item, condition));
+            return Ok(());
+        }
     };
     let mut matched = false;
     for item in items.iter_mut().filter(|item| satisfies(item, condition)) {
         matched = true;
+        require_parts_kept(attribute, item, verb, &given)?;
         match (verb, item.as_object_mut()) {
             (Verb::Add, Some(parts)) => parts.extend(given.clone()),
             _ => *item = Value::Object(given.clone()),
@@ -270,6 +283,25 @@ fn edit_matching(
         }
         (false, ..) => Err(no_target(attribute)),
     }
+}
+
+/// Checks that a new value of an element leaves its immutable parts as they are.
+fn require_parts_kept(
+    attribute: &Attribute,
+    item: &Value,
+    verb: Verb,
+    given: &Map<String, Value>,
+) -> Result<(), ScimError> {
+    let immutable_parts =
+        attribute.sub_attributes.iter().filter(|part| part.mutability == Mutability::Immutable);
+    for part in immutable_parts {
+        let (was, is) = (item.get(&part.name), given.get(&part.name));
+        let left_out = verb == Verb::Add && is.is_none();
+        if was.is_some() && was != is && !left_out {
+            return Err(immutable(&format!("{}.{}", attribute.name, part.name)));
+        }
+    }
+    Ok(())
 }
 
 /// `emails[type eq "work"].value` and `emails.value`

@@ -39,9 +39,12 @@ impl Projection {
     /// Whether a core attribute will be part of the answer, so that it need not be read otherwise.
     #[must_use]
     pub fn wants(&self, name: &str) -> bool {
-        let is_named = |spots: &Vec<Spot>| Named::find(spots, None, name) != Named::Not;
+        let is_named = |spots: &Vec<Spot>| {
+            let named = Named::find(spots, None, name);
+            named.holder || named.names()
+        };
         self.only.as_ref().is_none_or(is_named)
-            && !matches!(Named::find(&self.without, None, name), Named::Whole | Named::ByHolder)
+            && !Named::find(&self.without, None, name).is_whole()
     }
 
     /// Whether the request names a core attribute itself.
@@ -106,10 +109,10 @@ impl Projection {
         match (returned(attribute), &named) {
             // Its parts have a say of their own.
             (Returned::Always, _) => {}
-            (Returned::Never, _)
-            | (_, Some(Named::Not))
-            | (Returned::Request, None | Some(Named::ByHolder)) => return None,
-            _ if matches!(without, Named::Whole | Named::ByHolder) => return None,
+            (Returned::Never, _) | (Returned::Request, None) => return None,
+            (Returned::Request, Some(named)) if !named.names() => return None,
+            (_, Some(named)) if !named.holder && !named.names() => return None,
+            _ if without.is_whole() => return None,
             _ => {}
         }
         let keeps = |part: &str| match returned(attribute.and_then(|holder| holder.sub(part))) {
@@ -126,44 +129,53 @@ impl Projection {
 }
 
 /// What a list of spots says of one attribute.
-#[derive(Debug, PartialEq, Eq)]
-enum Named<'s> {
-    /// Nothing.
-    Not,
+#[derive(Debug, Default)]
+struct Named<'s> {
     /// It names the schema that holds the attribute.
-    ByHolder,
+    holder: bool,
     /// It names the attribute.
-    Whole,
+    whole: bool,
     /// It names these sub-attributes.
-    Parts(Vec<&'s str>),
+    parts: Vec<&'s str>,
 }
 
 impl<'s> Named<'s> {
     fn find(spots: &'s [Spot], extension: Option<&str>, name: &str) -> Self {
-        let (mut by_holder, mut parts) = (false, Vec::new());
+        let mut named = Self::default();
+        // What every resource has belongs to no schema (RFC 7643 §3.1).
+        let of_schema = extension.is_some() || !COMMON.contains(&name);
         for spot in spots.iter().filter(|spot| spot.extension.as_deref() == extension) {
             match (spot.attribute.as_deref(), spot.sub.as_deref()) {
-                (None, _) => by_holder = true,
-                (Some(attribute), None) if attribute == name => return Self::Whole,
-                (Some(attribute), Some(sub)) if attribute == name => parts.push(sub),
+                (None, _) => named.holder |= of_schema,
+                (Some(attribute), None) => named.whole |= attribute == name,
+                (Some(attribute), Some(sub)) if attribute == name => named.parts.push(sub),
                 _ => {}
             }
         }
-        match (by_holder, parts.is_empty()) {
-            (true, _) => Self::ByHolder,
-            (false, true) => Self::Not,
-            (false, false) => Self::Parts(parts),
-        }
+        named
+    }
+
+    /// Whether it names the attribute itself or a part of it.
+    fn names(&self) -> bool {
+        self.whole || !self.parts.is_empty()
+    }
+
+    /// Whether it names all of the attribute.
+    fn is_whole(&self) -> bool {
+        self.holder || self.whole
     }
 
     fn names_part(&self, part: &str) -> bool {
-        matches!(self, Self::Parts(parts) if parts.contains(&part))
+        self.parts.contains(&part)
     }
 
     fn covers_part(&self, part: &str) -> bool {
-        matches!(self, Self::ByHolder | Self::Whole) || self.names_part(part)
+        self.is_whole() || self.names_part(part)
     }
 }
+
+/// The attributes that every resource has.
+const COMMON: [&str; 4] = ["schemas", "id", "externalId", "meta"];
 
 fn returned(attribute: Option<&Attribute>) -> Returned {
     attribute.map_or(Returned::Default, |attribute| attribute.returned)

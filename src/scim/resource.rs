@@ -26,6 +26,9 @@ pub const INDEXED_KEY_BYTES_MAX: usize = 2048;
 /// The bytes that a resource may have as JSON, the members of a group aside.
 pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 
+/// The schema URNs that a resource has data under at most.
+pub const URNS_MAX: usize = 100;
+
 /// The elements of a multi-valued attribute at most, members of groups aside: those are rows.
 pub const ELEMENTS_MAX: usize = 200;
 
@@ -48,6 +51,9 @@ pub fn read(kind: &ResourceType, habits: &Habits, body: Value) -> Result<Documen
     for (key, value) in body {
         if let Some(attribute) = kind.attribute(&key) {
             put(&mut document, attribute, &attribute.name, value)?;
+        } else if kind.schema.id.eq_ignore_ascii_case(&key) {
+            // Some clients write core attributes below their URN, as they write those of extensions.
+            document.extend(read_parts(&kind.schema.attributes, &kind.schema.id, value)?);
         } else if let Some(extension) = kind.extension(&key) {
             let read = read_parts(&extension.attributes, &extension.id, value)?;
             if !read.is_empty() {
@@ -61,7 +67,19 @@ pub fn read(kind: &ResourceType, habits: &Habits, body: Value) -> Result<Documen
         }
     }
     require_one_primary(kind, &document)?;
+    require_few_urns(&document)?;
     Ok(document)
+}
+
+/// Refuses data under more URNs than any client has schemas: each change looks through all of them.
+pub fn require_few_urns(document: &Document) -> Result<(), ScimError> {
+    if document.keys().filter(|key| is_urn(key)).count() > URNS_MAX {
+        return Err(ScimError::invalid_value(
+            "the resource",
+            &format!("would have data under more than {URNS_MAX} schema URNs"),
+        ));
+    }
+    Ok(())
 }
 
 /// Checks that a message names the schema it must name (RFC 7644 §3.1).
@@ -147,18 +165,17 @@ pub fn keep_immutable(
     for (extension, attribute) in kind.attributes() {
         let Some(was) = value_at(before, extension, &attribute.name) else { continue };
         if attribute.mutability == Mutability::Immutable {
-            let holder = match extension {
-                None => &mut *after,
-                Some(urn) => match after.entry(urn).or_insert_with(|| Map::new().into()) {
-                    Value::Object(parts) => parts,
-                    _ => continue,
-                },
+            keep_value(holder_mut(after, extension), attribute, &attribute.name, was, left_out)?;
+        } else if let (false, Value::Object(was)) = (attribute.multi_valued, was) {
+            let is_immutable = |part: &&Attribute| {
+                part.mutability == Mutability::Immutable && was.contains_key(&part.name)
             };
-            keep_value(holder, attribute, &attribute.name, was, left_out)?;
-        } else if !attribute.multi_valued
-            && let (Value::Object(was), Some(Value::Object(is))) =
-                (was, value_at_mut(after, extension, &attribute.name))
-        {
+            if !attribute.sub_attributes.iter().any(|part| is_immutable(&part)) {
+                continue;
+            }
+            let holder = holder_mut(after, extension);
+            let slot = holder.entry(&attribute.name).or_insert_with(|| Map::new().into());
+            let Value::Object(is) = slot else { continue };
             for part in &attribute.sub_attributes {
                 if let (Mutability::Immutable, Some(was)) = (part.mutability, was.get(&part.name)) {
                     let path = format!("{}.{}", attribute.name, part.name);
@@ -203,14 +220,19 @@ fn value_at<'d>(document: &'d Document, extension: Option<&str>, name: &str) -> 
     }
 }
 
-fn value_at_mut<'d>(
+/// The object that holds the attributes of an extension, or the core ones.
+fn holder_mut<'d>(
     document: &'d mut Document,
     extension: Option<&str>,
-    name: &str,
-) -> Option<&'d mut Value> {
-    match extension {
-        None => document.get_mut(name),
-        Some(urn) => document.get_mut(urn)?.get_mut(name),
+) -> &'d mut Map<String, Value> {
+    let Some(urn) = extension else { return document };
+    let slot = document.entry(urn).or_insert(Value::Null);
+    if !slot.is_object() {
+        *slot = Map::new().into();
+    }
+    match slot {
+        Value::Object(parts) => parts,
+        _ => unreachable!("the slot was made an object"),
     }
 }
 

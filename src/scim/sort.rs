@@ -102,9 +102,9 @@ impl Sort<'_> {
 fn key_of(value: &Value, kind: Kind, case_exact: bool) -> Option<Key> {
     match value {
         Value::Bool(flag) => Some(Key::Integer(i64::from(*flag))),
-        Value::Number(number) => {
-            number.as_i64().map(Key::Integer).or_else(|| number.as_f64().map(Key::Number))
-        }
+        // All numbers of an attribute are compared in one way, or their order would be none.
+        Value::Number(number) if kind == Kind::Decimal => number.as_f64().map(Key::Number),
+        Value::Number(number) => number.as_i64().map(Key::Integer),
         Value::String(text) if kind == Kind::DateTime => {
             let time: jiff::Timestamp = text.parse().ok()?;
             Some(Key::Integer(time.as_millisecond()))
@@ -154,5 +154,26 @@ impl Position {
         };
         let ascending = by_key.then_with(|| self.id.cmp(&other.id));
         if descending { ascending.reverse() } else { ascending }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Beyond 2^53 a whole number and a fraction can be equal to one and not to the other.
+    #[test]
+    fn all_decimals_are_compared_in_one_way() {
+        let keys: Vec<_> = [
+            json!(9_007_199_254_740_992_u64),
+            json!(9_007_199_254_740_993_u64),
+            json!(9_007_199_254_740_992.0),
+            json!(-1),
+        ]
+        .iter()
+        .map(|value| key_of(value, Kind::Decimal, false).unwrap())
+        .collect();
+        assert!(keys.iter().all(|key| matches!(key, Key::Number(_))), "{keys:?}");
     }
 }

@@ -42,8 +42,8 @@ pub async fn find(
     Ok(tx.fetch_optional::<Mark>(sql).await?.map(|Mark(mark)| mark))
 }
 
-/// Keeps the mark of the next page, and forgets those of the walk before `current`, which may be asked
-/// for once more, and all that the key made before `since`.
+/// Keeps the mark of the next page, and forgets all others of the query but that of the `current` page,
+/// which may be asked for once more, and all that the key made before `since`.
 pub async fn keep(
     tx: &mut Tx,
     next: PageId<'_>,
@@ -53,7 +53,7 @@ pub async fn keep(
 ) -> Result<(), StoreError> {
     let sql = Sql::new(
         "DELETE FROM page_marks WHERE instance_id = $1 AND key_id = $2 \
-         AND (made_at < $5 OR query = $3 AND start_index < $4)",
+         AND (made_at < $5 OR query = $3 AND start_index <> $4)",
     );
     tx.execute(bound(sql, PageId { start_index: current, ..next }).bind(since)).await?;
     let sql = Sql::new(
@@ -62,6 +62,13 @@ pub async fn keep(
          DO UPDATE SET mark = excluded.mark, made_at = excluded.made_at",
     );
     tx.execute(bound(sql, next).bind(mark).bind(at)).await.map(drop)
+}
+
+/// Forgets all marks of a query, whose walk is over.
+pub async fn forget(tx: &mut Tx, page: PageId<'_>) -> Result<(), StoreError> {
+    let sql =
+        Sql::new("DELETE FROM page_marks WHERE instance_id = $1 AND key_id = $2 AND query = $3");
+    tx.execute(sql.bind(page.instance).bind(page.key).bind(page.query)).await.map(drop)
 }
 
 fn bound(sql: Sql, page: PageId<'_>) -> Sql {

@@ -34,6 +34,28 @@ both! {
         }
     }
 
+    /// Every key of a value without a path is a change: they are counted like operations.
+    async fn a_value_without_paths_cannot_hold_more_than_a_resource_has(database) {
+        let scene = Scene::on(&database).await;
+        let keys = |name: &dyn Fn(usize) -> String, count: usize| {
+            let value: Value = (0..count).map(|n| (name(n), json!({ "a": 1 }))).collect();
+            json!([{ "op": "add", "value": value }])
+        };
+        let urn = |n: usize| format!("urn:a:{n}");
+        let answer = scene.client.patch(&scene.user, keys(&urn, 1001)).await;
+        assert!(assert_refused(&answer, 400, "tooMany").contains("1000 attributes"));
+        let answer = scene.client.patch(&scene.user, keys(&urn, 101)).await;
+        assert!(assert_refused(&answer, 400, "invalidValue").contains("100 schema URNs"));
+        let mut body = person("many", json!({}));
+        for n in 0..101 {
+            body[urn(n)] = json!({ "a": 1 });
+        }
+        assert_refused(&scene.client.post("/Users", body).await, 400, "invalidValue");
+        scene.assert_unchanged().await;
+        let few = scene.client.patch(&scene.user, keys(&urn, 99)).await;
+        assert_eq!(few.status, 200, "{few:?}");
+    }
+
     async fn a_resource_cannot_grow_without_end(database) {
         let scene = Scene::on(&database).await;
         let large = "x".repeat(200 * 1024);

@@ -21,7 +21,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("tower", &["http"]),
     ("tower_http", &["http"]),
-    ("tokio", &["http", "cli"]),
+    ("tokio", &["provision", "http", "cli"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
 ];

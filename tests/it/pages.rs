@@ -359,6 +359,26 @@ both! {
         assert_refused(&hidden, 400, "invalidFilter");
     }
 
+    /// The places of a walk that is over lead nobody astray.
+    async fn a_walk_that_is_over_leaves_nothing_behind(database) {
+        let test = TestInstance::on(&database).await;
+        let client = test.okta().await;
+        let mut people = Vec::new();
+        for number in 0..4 {
+            people.push(client.user(&format!("m{number}")).await);
+        }
+        for start in [1, 3] {
+            client.get(&format!("/Users?startIndex={start}&count=2")).await;
+        }
+        for gone in &people[..2] {
+            client.delete(&format!("/Users/{gone}")).await;
+        }
+        let first = client.get("/Users?startIndex=1&count=2").await;
+        assert_eq!((ids(&first), first.at("/totalResults")), (people[2..].to_vec(), json!(2)));
+        let behind = client.get("/Users?startIndex=3&count=2").await;
+        assert_eq!((ids(&behind).len(), behind.at("/totalResults")), (0, json!(2)));
+    }
+
     /// A page in the middle of nowhere, and pages that are asked for twice.
     async fn a_page_may_be_asked_for_again(database) {
         let test = TestInstance::on(&database).await;

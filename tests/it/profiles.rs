@@ -21,6 +21,7 @@ async fn client(test: &TestInstance, profile: Profile) -> Client {
     Client { app: test.app.clone(), token: test.token(&connection).await }
 }
 
+const DIRECTORY: &str = "urn:ietf:params:scim:schemas:extension:scimd:2.0:User";
 const ANN: &str = "ann@example.com";
 
 /// A person with two work addresses.
@@ -186,7 +187,16 @@ both! {
             assert_eq!(patched.status, 200, "{patched:?}");
             assert_eq!(patched.text("/meta/version"), "W/\"1\"", "nothing has changed");
             let put = client.put(&path, body).await;
-            for answer in [created, patched, put, client.get(&path).await] {
+            let below = json!({ "schemas": [CORE], "userName": format!("below {name}"),
+                CORE: { "password": CANARY, "title": "Cook" } });
+            let below = client.post("/Users", below).await;
+            if profile == Profile::Interop {
+                assert_refused(&below, 400, "invalidSyntax");
+            } else {
+                assert_eq!(below.at("/title"), "Cook", "core attributes below their URN: {below:?}");
+                assert_eq!(below.at("/schemas"), json!([CORE, DIRECTORY]));
+            }
+            for answer in [below, created, patched, put, client.get(&path).await] {
                 assert!(!answer.body.to_string().contains(CANARY), "{answer:?}");
             }
             let filtered = client.find("/Users", &format!("password eq \"{CANARY}\"")).await;

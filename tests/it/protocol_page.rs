@@ -99,6 +99,12 @@ fn limits_of_requests() -> Vec<Limit> {
         ("PATCH_OPERATIONS_MAX", "operations in a PATCH", message::PATCH_OPERATIONS_MAX),
         ("PATH_TERMS_MAX", "comparisons in all paths of a PATCH", patch::PATH_TERMS_MAX),
         (
+            "VALUE_KEYS_MAX",
+            "attributes in the values of a PATCH without paths",
+            patch::VALUE_KEYS_MAX,
+        ),
+        ("URNS_MAX", "schema URNs that a resource has data under", resource::URNS_MAX),
+        (
             "PAGE_COUNT_DEFAULT",
             "resources on a page by default",
             number(discovery::PAGE_COUNT_DEFAULT),

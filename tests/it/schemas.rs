@@ -293,8 +293,18 @@ both! {
         assert_hr(&client.put(&path, ann(json!({ "desk": 2 }))).await, "since", json!(then));
         let cars = json!([{ "value": "ZH 1", "seats": 5 }]);
         assert_hr(&client.patch(&path, replace("cars", cars.clone())).await, "cars", cars);
-        let seats = replace("cars[value eq \"zh 1\"].seats", json!(4));
-        assert_refused(&client.patch(&path, seats).await, 400, "mutability");
+        for (op, path_of, value) in [
+            ("replace", "cars[value eq \"zh 1\"].seats", json!(4)),
+            ("replace", "cars[value eq \"zh 1\"]", json!({ "value": "ZH 1", "seats": 4 })),
+            ("replace", "cars[value eq \"zh 1\"]", json!({ "value": "ZH 1" })),
+            ("add", "cars[value eq \"zh 1\"]", json!({ "seats": 4 })),
+        ] {
+            let change = json!([{ "op": op, "path": format!("{HR}:{path_of}"), "value": value }]);
+            assert_refused(&client.patch(&path, change).await, 400, "mutability");
+        }
+        let type_only = json!([{ "op": "add", "path": format!("{HR}:cars[value eq \"zh 1\"]"),
+            "value": { "type": "van" } }]);
+        assert_eq!(client.patch(&path, type_only).await.status, 200);
     }
 
     async fn a_unique_value_has_one_holder(database) {

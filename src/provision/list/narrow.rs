@@ -41,6 +41,9 @@ pub(super) fn narrow(kind: &str, condition: &Condition<'_>) -> (Narrow, bool) {
         // Every resource has these.
         Condition::Present(target) if is_at(target, "id", None) => (OPEN, true),
         Condition::Present(target) if is_at(target, "userName", None) => (OPEN, true),
+        Condition::Present(target) if kind == "Group" && is_at(target, "displayName", None) => {
+            (OPEN, true)
+        }
         Condition::And(parts) => {
             let (parts, exact) = each(parts);
             (Narrow::All(parts), exact)

@@ -77,6 +77,9 @@ impl<'a> Plan<'a> {
             condition.as_ref().map_or((OPEN, true), |condition| narrow(kind.name, condition));
         let order = match &sort {
             None => Some(Order::default()),
+            Some(Sort { target: Some(target), descending }) if target.is_core("id") => {
+                Some(Order { column: None, descending: *descending })
+            }
             Some(Sort { target: Some(target), descending }) => {
                 column(target).map(|column| Order { column: Some(column), descending: *descending })
             }

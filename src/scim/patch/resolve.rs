@@ -18,14 +18,24 @@ use crate::scim::{ErrorKind, ScimError, grammar, strict};
 /// The comparisons in the filters of all paths of one request: each of them is made for every element.
 pub const PATH_TERMS_MAX: usize = 1000;
 
+/// The keys in the values of operations without a path, of one request: each of them is a change.
+pub const VALUE_KEYS_MAX: usize = 1000;
+
 /// Resolves the operations of a request; a value without a path becomes one change for each key.
 pub fn changes<'a>(
     kind: &'a ResourceType,
     habits: &'a Habits,
     operations: Vec<Operation>,
 ) -> Result<Vec<Change<'a>>, ScimError> {
-    let mut resolver =
-        Resolver { kind, habits, changes: Vec::new(), verb: Verb::Add, operation: 0, terms: 0 };
+    let mut resolver = Resolver {
+        kind,
+        habits,
+        changes: Vec::new(),
+        verb: Verb::Add,
+        operation: 0,
+        terms: 0,
+        keys: 0,
+    };
     for (index, operation) in operations.into_iter().enumerate() {
         resolver.verb = operation.verb;
         resolver.operation = index;
@@ -46,6 +56,7 @@ struct Resolver<'a> {
     verb: Verb,
     operation: usize,
     terms: usize,
+    keys: usize,
 }
 
 impl<'a> Resolver<'a> {
@@ -116,6 +127,7 @@ impl<'a> Resolver<'a> {
                 return Err(ScimError::invalid_value(&schema.id, "must be a JSON object"));
             }
         };
+        self.count_keys(parts.len())?;
         for (key, value) in parts {
             let path = AttrPath { uri: Some(schema.id.clone()), ..attribute_path(&key) };
             match self.kind.resolve(&path) {
@@ -141,6 +153,7 @@ impl<'a> Resolver<'a> {
                 "must be a JSON object when the operation has no \"path\"",
             ));
         };
+        self.count_keys(values.len())?;
         for (key, value) in values {
             // The URN of an extension that no schema has need not be an attribute path.
             if is_urn(&key) && value.is_object() && self.is_foreign(&key) {
@@ -162,6 +175,21 @@ impl<'a> Resolver<'a> {
             Ok(PatchPath::Value(_)) => false,
             Err(_) => !key.contains('['),
         }
+    }
+
+    /// Bounds the work of a request: no resource has so many attributes.
+    fn count_keys(&mut self, keys: usize) -> Result<(), ScimError> {
+        self.keys += keys;
+        if self.keys <= VALUE_KEYS_MAX {
+            return Ok(());
+        }
+        Err(ScimError::new(
+            ErrorKind::TooMany,
+            format!(
+                "the values of a request may hold {VALUE_KEYS_MAX} attributes altogether: send the \
+                 rest in another request"
+            ),
+        ))
     }
 
     /// Bounds the work of a request: every comparison is made for every element.

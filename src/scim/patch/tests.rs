@@ -24,6 +24,17 @@ fn patched(before: &Value, operations: &Value) -> Result<Value, ScimError> {
     Ok(Value::Object(document))
 }
 
+#[test]
+fn a_value_of_which_nothing_is_kept_removes_nothing() {
+    let before = json!({ "userName": "u", "emails": [{ "type": "work", "value": "a@x.example" }] });
+    let at = |op: &str, value: Value| json!([{ "op": op, "path": "emails[type eq \"work\"]", "value": value }]);
+    for nothing in [json!({}), json!({ "foo": "x" }), json!({ "value": null })] {
+        assert_eq!(patched(&before, &at("add", nothing.clone())).as_ref(), Ok(&before));
+        assert!(patched(&before, &at("replace", nothing)).is_err());
+    }
+    assert_eq!(patched(&before, &at("replace", Value::Null)), Ok(json!({ "userName": "u" })));
+}
+
 fn check(cases: &[(Value, Value, Value)]) {
     for (before, operations, after) in cases {
         assert_eq!(patched(before, operations).as_ref(), Ok(after), "{operations} on {before}");
