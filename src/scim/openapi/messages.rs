@@ -149,9 +149,12 @@ fn bulk_response() -> Value {
                 "type": "object",
                 "required": ["method", "status"],
                 "properties": {
-                    "method": { "enum": ["POST", "PUT", "PATCH", "DELETE"] },
+                    "method": { "type": "string", "description": "As it was sent" },
                     "status": { "type": "string", "pattern": "^[1-5][0-9]{2}$" },
-                    "location": { "type": "string", "format": "uri" },
+                    "location": {
+                        "type": "string",
+                        "description": "The address of the resource; of a path that is none, as it was sent",
+                    },
                     "bulkId": { "type": "string" },
                     "version": { "type": "string" },
                     "response": { "type": "object" },
