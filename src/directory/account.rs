@@ -24,10 +24,24 @@ pub struct Account {
     pub employee_number: Option<String>,
     /// The `active` of the identity provider.
     pub active: bool,
+    /// Whether its connection's scope has it: everyone, or the members of the sync groups.
+    pub in_scope: bool,
+    /// The administrator's last word.
+    pub hand: Option<Hand>,
+    /// Whether it is out of reach of every connection.
+    pub protected: bool,
     /// What the rules make of the facts.
     pub status: Status,
     /// Why.
     pub reason: Option<StatusReason>,
+    /// Since when it waits for a seat; `None` unless it is blocked.
+    pub queued_at: Option<Timestamp>,
+    /// The required attributes of its connection that the identity provider has not sent.
+    pub missing: Vec<String>,
+    /// The directory fields that the mapping made of the document: texts by name.
+    pub fields: Map<String, Value>,
+    /// The directory fields that administrators wrote: texts by name.
+    pub local_fields: Map<String, Value>,
     /// The manager as sent, and whom it names.
     pub manager: ManagerLink,
     /// Counts the changes, from 1.
@@ -36,7 +50,7 @@ pub struct Account {
     pub created_at: Timestamp,
     /// When it last changed.
     pub modified_at: Timestamp,
-    /// When the identity provider deleted it; its row stays, so that it can be restored.
+    /// When it was deleted; its row stays, so that it can be restored.
     pub deleted_at: Option<Timestamp>,
 }
 
@@ -47,6 +61,53 @@ pub struct ManagerLink {
     pub sent: Option<String>,
     /// The account it is linked to; `None` while it waits.
     pub account: Option<AccountId>,
+    /// Why it waits; `None` if it is linked, or if nothing was sent.
+    pub waits: Option<Waiting>,
+}
+
+/// What an administrator decided about an account, and whether that still counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hand {
+    /// The decision.
+    pub word: HandWord,
+    /// When.
+    pub at: Timestamp,
+    /// When the identity provider's next word took its place; a hold is never overtaken.
+    pub overtaken_at: Option<Timestamp>,
+}
+
+impl Hand {
+    /// The decision while it counts.
+    #[must_use]
+    pub fn in_force(self) -> Option<HandWord> {
+        self.overtaken_at.is_none().then_some(self.word)
+    }
+}
+
+words! {
+    /// What an administrator can decide about an account.
+    HandWord {
+        /// Keep the person out until the hold is released, whatever the identity provider says.
+        Held = "held",
+        /// Keep the person out until the identity provider's next word.
+        Suspended = "suspended",
+        /// Let the person in until the identity provider's next word.
+        Reactivated = "reactivated",
+        /// Delete the account.
+        Deleted = "deleted",
+    }
+}
+
+words! {
+    /// Why a reference to a manager is linked to nobody.
+    Waiting {
+        /// Nobody in the scope of the connection answers to it.
+        Nobody = "nobody in scope answers to it",
+        /// Several people answer to it equally well.
+        Ambiguous = "several people answer to it",
+        /// The manager would report to his own report.
+        Circle = "the link would close a circle",
+    }
 }
 
 words! {
@@ -54,6 +115,8 @@ words! {
     Status {
         /// The person may enter.
         Active = "active",
+        /// The person may enter as soon as a seat is free.
+        Blocked = "blocked",
         /// The person may not enter.
         Suspended = "suspended",
         /// The account is gone for everybody; an administrator can bring it back.
@@ -66,7 +129,17 @@ words! {
     StatusReason {
         /// The identity provider deleted the account.
         DeletedInIdp = "deleted in the identity provider",
+        /// An administrator deleted the account.
+        DeletedByHand = "deleted by an administrator",
+        /// An administrator holds the account.
+        Held = "held by an administrator",
+        /// An administrator suspended the account until the identity provider's next word.
+        SuspendedByHand = "suspended by an administrator",
         /// The identity provider set `active` to false.
         DisabledInIdp = "disabled in the identity provider",
+        /// The account is in none of the sync groups of its connection.
+        OutOfScope = "in no sync group",
+        /// The licence has no free seat.
+        NoSeat = "no free seat",
     }
 }

@@ -19,8 +19,43 @@ pub struct Connection {
     pub status: ConnectionStatus,
     /// Whose habits it follows.
     pub profile: Profile,
+    /// What it brings into the directory, and how.
+    pub settings: ConnectionSettings,
     /// When it was created.
     pub created_at: Timestamp,
+}
+
+/// What a connection brings into the directory, and how.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ConnectionSettings {
+    /// Whose accounts are in scope.
+    pub scope: Scope,
+    /// What happens when the connection writes to an account or group that is Local.
+    pub pick_up: PickUp,
+    /// Which of its groups enter the directory.
+    pub entering: Entering,
+    /// The regular expression, if [`Entering::Matching`] goes by one.
+    pub entering_pattern: Option<String>,
+    /// The attributes that every account needs, as paths.
+    pub required: Vec<String>,
+    /// What happens to an account without one of them.
+    pub incomplete: Incomplete,
+    /// The version of the mapping that is in force; 0 is the default mapping.
+    pub mapping_version: i64,
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        Self {
+            scope: Scope::All,
+            pick_up: PickUp::ByUserName,
+            entering: Entering::All,
+            entering_pattern: None,
+            required: vec!["userName".to_owned()],
+            incomplete: Incomplete::Refuse,
+            mapping_version: 0,
+        }
+    }
 }
 
 /// Declares an enumeration whose values are single words in the database, the API and the CLI.
@@ -83,6 +118,50 @@ words! {
         Enabled = "enabled",
         /// It may read; writes are put off until it is enabled again.
         Paused = "paused",
+    }
+}
+
+words! {
+    /// Whose accounts are in the scope of a connection.
+    Scope {
+        /// Everyone whom it pushes.
+        All = "all",
+        /// The direct and nested members of its sync groups.
+        Groups = "groups",
+    }
+}
+
+words! {
+    /// What happens when a connection writes to an account or a group that no connection owns.
+    PickUp {
+        /// It is picked up if the user name, or the name of the group, is the same.
+        ByUserName = "by_user_name",
+        /// The same, once an administrator has agreed.
+        WithApproval = "with_approval",
+        /// It is refused.
+        Never = "never",
+    }
+}
+
+words! {
+    /// Which groups of a connection enter the directory.
+    Entering {
+        /// All.
+        All = "all",
+        /// None.
+        None = "none",
+        /// Those whose name matches a regular expression.
+        Matching = "matching",
+    }
+}
+
+words! {
+    /// What happens to an account without a required attribute.
+    Incomplete {
+        /// The request is refused.
+        Refuse = "refuse",
+        /// The account is kept and listed as incomplete until the attribute comes.
+        Keep = "keep",
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Group {
     pub document: Map<String, Value>,
     /// Its name; unique in the instance without regard to case.
     pub display_name: String,
+    /// Whether it enters the directory, by the rule of its connection.
+    pub entered: bool,
     /// The client's own name for the group.
     pub external_id: Option<String>,
     /// Counts the changes, from 1.

@@ -10,8 +10,11 @@ pub mod ids;
 pub mod rules;
 pub mod time;
 
-pub use account::{Account, ManagerLink, Status, StatusReason};
-pub use connection::{Connection, ConnectionKind, ConnectionStatus, Profile};
+pub use account::{Account, Hand, HandWord, ManagerLink, Status, StatusReason, Waiting};
+pub use connection::{
+    Connection, ConnectionKind, ConnectionSettings, ConnectionStatus, Entering, Incomplete, PickUp,
+    Profile, Scope,
+};
 pub use group::{Group, MemberKind};
-pub use ids::{AccountId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, TenantId};
+pub use ids::{AccountId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId};
 pub use time::Timestamp;

@@ -47,6 +47,7 @@ impl FromRequestParts<App> for Authorized {
             directory_key: found.directory_key,
             status: found.status,
             profile: found.profile,
+            settings: found.settings,
             habits: habits(found.profile),
             schemas,
             key: found.key.id,

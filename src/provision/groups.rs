@@ -350,6 +350,7 @@ fn blank(id: GroupId, at: Timestamp) -> Group {
         connection: None,
         document: Map::new(),
         display_name: String::new(),
+        entered: true,
         external_id: None,
         version: 1,
         created_at: at,

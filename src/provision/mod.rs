@@ -17,7 +17,9 @@ mod users;
 use std::sync::Arc;
 
 use crate::clock::{Clock, Ids};
-use crate::directory::{ConnectionId, ConnectionStatus, InstanceId, KeyId, Profile, Timestamp};
+use crate::directory::{
+    ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, KeyId, Profile, Timestamp,
+};
 use crate::scim::habits::Habits;
 use crate::scim::project::Projection;
 use crate::scim::schema::ResourceType;
@@ -68,6 +70,8 @@ pub struct Caller {
     pub status: ConnectionStatus,
     /// Whose habits it follows.
     pub profile: Profile,
+    /// What the connection brings into the directory, and how.
+    pub settings: ConnectionSettings,
     /// How the client is treated, as its profile says or as it was recognised.
     pub habits: Habits,
     /// The schemas of the instance.
@@ -212,6 +216,7 @@ impl Caller {
             connection: Some(self.connection),
             key: Some(self.key),
             request_id: self.request_id.clone(),
+            run: None,
             at,
             ids,
         }

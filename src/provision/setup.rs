@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{Error, Provision, Result, transact};
 use crate::directory::{
-    Account, Connection, ConnectionId, ConnectionKind, ConnectionStatus, Group, InstanceId,
-    Profile, TenantId,
+    Account, Connection, ConnectionId, ConnectionKind, ConnectionSettings, ConnectionStatus, Group,
+    InstanceId, Profile, TenantId,
 };
 use crate::scim::fold::fold;
 use crate::scim::sort::Position;
@@ -47,6 +47,7 @@ impl Provision {
             connection: None,
             key: None,
             request_id: None,
+            run: None,
             at: self.clock.now(),
             ids: self.ids,
         }
@@ -121,6 +122,7 @@ impl Provision {
             directory_key: directory_key(new.kind, id),
             status: new.status,
             profile: new.profile.unwrap_or(new.kind.profile()),
+            settings: ConnectionSettings::default(),
             created_at: self.clock.now(),
         };
         let mut tx = self.store.begin().await?;

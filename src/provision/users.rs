@@ -334,7 +334,7 @@ fn derive(account: &mut Account) -> Result<()> {
     account.external_id = text(account.document.get("externalId"));
     account.display_name = text(account.document.get("displayName"));
     account.employee_number = employee_number;
-    account.manager = ManagerLink { sent, account: None };
+    account.manager = ManagerLink { sent, account: None, waits: None };
     account.active = account.document.get("active") != Some(&Value::Bool(false));
     (account.status, account.reason) = effective_status(facts(account));
     for (path, text) in [
@@ -367,8 +367,15 @@ fn blank(id: AccountId, at: Timestamp) -> Account {
         display_name: None,
         employee_number: None,
         active: true,
+        in_scope: true,
+        hand: None,
+        protected: false,
         status: Status::Active,
         reason: None,
+        queued_at: None,
+        missing: Vec::new(),
+        fields: Map::new(),
+        local_fields: Map::new(),
         manager: ManagerLink::default(),
         version: 1,
         created_at: at,

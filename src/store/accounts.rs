@@ -9,7 +9,8 @@ use super::waist::Dialect;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
 use crate::directory::rules::ReferenceKind;
 use crate::directory::{
-    Account, AccountId, ConnectionId, InstanceId, ManagerLink, StatusReason, Timestamp, ids,
+    Account, AccountId, ConnectionId, Hand, InstanceId, ManagerLink, StatusReason, Timestamp,
+    Waiting, ids,
 };
 use crate::scim::fold::fold;
 
@@ -20,8 +21,9 @@ pub const MANAGER_CHAIN_MAX: i64 = 100;
 pub const TABLE: Table = Table {
     select: "SELECT r.id, r.connection_id, r.user_name, r.external_id, r.display_name, \
              r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
-             r.document, r.version, r.created_at, r.modified_at, r.deleted_at \
-             FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
+             r.document, r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, \
+             r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, \
+             r.fields, r.local_fields FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
     count: "SELECT COUNT(*) AS n FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
 };
 
@@ -38,13 +40,30 @@ impl Record for Account {
             active: row.get("active")?,
             status: row.get("status")?,
             reason: row.get("status_reason")?,
-            manager: ManagerLink { sent: row.get("manager_ref")?, account: row.get("manager_id")? },
+            in_scope: row.get("in_scope")?,
+            hand: hand(row)?,
+            protected: row.get("protected")?,
+            queued_at: row.get("queued_at")?,
+            missing: row.get("missing")?,
+            fields: row.get("fields")?,
+            local_fields: row.get("local_fields")?,
+            manager: ManagerLink {
+                sent: row.get("manager_ref")?,
+                account: row.get("manager_id")?,
+                waits: row.get("manager_wait")?,
+            },
             version: row.get("version")?,
             created_at: row.get("created_at")?,
             modified_at: row.get("modified_at")?,
             deleted_at: row.get("deleted_at")?,
         })
     }
+}
+
+fn hand(row: &Row) -> Result<Option<Hand>, StoreError> {
+    let Some(word) = row.get("hand")? else { return Ok(None) };
+    let overtaken_at = row.get("hand_overtaken_at")?;
+    Ok(Some(Hand { word, at: row.get("hand_at")?, overtaken_at }))
 }
 
 /// Keeps a new account, unless a live one holds its user name: then nothing is kept and the answer is
@@ -58,8 +77,10 @@ pub async fn insert(
         "INSERT INTO accounts (instance_id, id, connection_id, user_name, user_name_key, \
          external_id, display_name, display_name_key, employee_number, active, status, \
          status_reason, manager_ref, manager_ref_key, manager_id, document, version, created_at, \
-         modified_at, deleted_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-         $14, $15, $16, $17, $18, $19, $20) ON CONFLICT DO NOTHING",
+         modified_at, deleted_at, in_scope, hand, hand_at, hand_overtaken_at, protected, queued_at, \
+         missing, manager_wait, fields, local_fields) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+         $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, \
+         $28, $29, $30) ON CONFLICT DO NOTHING",
     );
     for value in columns(instance, account) {
         sql = sql.bind(value);
@@ -84,7 +105,10 @@ pub async fn update(
          external_id = $6, display_name = $7, display_name_key = $8, employee_number = $9, \
          active = $10, status = $11, status_reason = $12, manager_ref = $13, \
          manager_ref_key = $14, manager_id = $15, document = $16, version = $17, created_at = $18, \
-         modified_at = $19, deleted_at = $20 WHERE instance_id = $1 AND id = $2 AND version = $21",
+         modified_at = $19, deleted_at = $20, in_scope = $21, hand = $22, hand_at = $23, \
+         hand_overtaken_at = $24, protected = $25, queued_at = $26, missing = $27, \
+         manager_wait = $28, fields = $29, local_fields = $30 \
+         WHERE instance_id = $1 AND id = $2 AND version = $31",
     );
     for value in columns(instance, account) {
         sql = sql.bind(value);
@@ -101,7 +125,7 @@ pub async fn update(
 }
 
 /// The values of an account's columns, in the order of `insert` and `update`.
-fn columns(instance: InstanceId, account: &Account) -> [Bind; 20] {
+fn columns(instance: InstanceId, account: &Account) -> [Bind; 30] {
     let key = |text: &Option<String>| text.as_deref().map(|text| fold(text).into_owned());
     [
         instance.into(),
@@ -124,6 +148,18 @@ fn columns(instance: InstanceId, account: &Account) -> [Bind; 20] {
         account.created_at.into(),
         account.modified_at.into(),
         account.deleted_at.into(),
+        account.in_scope.into(),
+        account.hand.map(|hand| hand.word.word()).into(),
+        account.hand.map(|hand| hand.at).into(),
+        account.hand.and_then(|hand| hand.overtaken_at).into(),
+        account.protected.into(),
+        account.queued_at.into(),
+        (!account.missing.is_empty())
+            .then(|| Value::from(account.missing.clone()).to_string())
+            .into(),
+        account.manager.waits.map(Waiting::word).into(),
+        Value::from(account.fields.clone()).to_string().into(),
+        Value::from(account.local_fields.clone()).to_string().into(),
     ]
 }
 

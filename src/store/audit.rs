@@ -8,7 +8,7 @@ use super::sql::Bind;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
 use crate::clock::Ids;
 use crate::directory::connection::words;
-use crate::directory::{ConnectionId, InstanceId, KeyId, MemberId, Timestamp, ids::AuditId};
+use crate::directory::{ConnectionId, InstanceId, KeyId, MemberId, RunId, Timestamp, ids::AuditId};
 
 words! {
     /// Which part of the product an event belongs to.
@@ -33,6 +33,8 @@ pub struct Author {
     pub key: Option<KeyId>,
     /// The request.
     pub request_id: Option<String>,
+    /// The run.
+    pub run: Option<RunId>,
     /// When.
     pub at: Timestamp,
     /// Where the ids of the events come from.
@@ -64,6 +66,7 @@ impl Author {
             after: None,
             rule: None,
             request_id: self.request_id.clone(),
+            run: self.run,
         }
     }
 }
@@ -99,6 +102,8 @@ pub struct Event {
     pub rule: Option<String>,
     /// The request that caused it.
     pub request_id: Option<String>,
+    /// The run that it is a part of.
+    pub run: Option<RunId>,
 }
 
 impl Record for Event {
@@ -124,6 +129,7 @@ impl Record for Event {
             after: json("after")?,
             rule: row.get("rule")?,
             request_id: row.get("request_id")?,
+            run: row.get("run_id")?,
         })
     }
 }
@@ -141,7 +147,7 @@ pub async fn append(tx: &mut Tx, instance: InstanceId, events: &[Event]) -> Resu
         let mut sql = Sql::new(
             "INSERT INTO audit_events (instance_id, id, at, category, action, actor, \
              connection_id, key_id, target_kind, target_id, member_id, before, after, rule, \
-             request_id) VALUES ",
+             request_id, run_id) VALUES ",
         );
         sql.push_rows(events.iter().map(|event| columns(instance, event)));
         tx.execute(sql).await?;
@@ -149,7 +155,7 @@ pub async fn append(tx: &mut Tx, instance: InstanceId, events: &[Event]) -> Resu
     Ok(())
 }
 
-fn columns(instance: InstanceId, event: &Event) -> [Bind; 15] {
+fn columns(instance: InstanceId, event: &Event) -> [Bind; 16] {
     [
         instance.into(),
         event.id.into(),
@@ -166,6 +172,7 @@ fn columns(instance: InstanceId, event: &Event) -> [Bind; 15] {
         event.after.as_ref().map(Value::to_string).into(),
         event.rule.as_deref().into(),
         event.request_id.as_deref().into(),
+        event.run.into(),
     ]
 }
 
@@ -178,7 +185,7 @@ pub async fn of_target(
 ) -> Result<Vec<Event>, StoreError> {
     let sql = Sql::new(
         "SELECT id, at, category, action, actor, connection_id, key_id, target_kind, target_id, \
-         member_id, before, after, rule, request_id FROM audit_events \
+         member_id, before, after, rule, request_id, run_id FROM audit_events \
          WHERE instance_id = $1 AND target_id = $2 ORDER BY id LIMIT $3",
     );
     tx.fetch_all(sql.bind(instance).bind(target).bind(limit)).await

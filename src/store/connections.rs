@@ -2,7 +2,10 @@
 
 use super::row::Row;
 use super::{Record, Sql, StoreError, Tx};
-use crate::directory::{Connection, ConnectionId, ConnectionStatus, InstanceId};
+use crate::directory::{
+    Connection, ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId,
+};
+use serde_json::Value;
 
 impl Record for Connection {
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -14,7 +17,22 @@ impl Record for Connection {
             directory_key: row.get("directory_key")?,
             status: row.get("status")?,
             profile: row.get("profile")?,
+            settings: ConnectionSettings::read(row)?,
             created_at: row.get("created_at")?,
+        })
+    }
+}
+
+impl Record for ConnectionSettings {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            scope: row.get("scope")?,
+            pick_up: row.get("pick_up")?,
+            entering: row.get("entering")?,
+            entering_pattern: row.get("entering_pattern")?,
+            required: row.get("required")?,
+            incomplete: row.get("incomplete")?,
+            mapping_version: row.get("mapping_version")?,
         })
     }
 }
@@ -27,7 +45,9 @@ pub async fn insert(
 ) -> Result<(), StoreError> {
     let sql = Sql::new(
         "INSERT INTO connections (instance_id, id, kind, name, name_key, directory_key, status, \
-         profile, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         profile, created_at, scope, pick_up, entering, entering_pattern, required, incomplete, \
+         mapping_version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+         $16)",
     )
     .bind(connection.instance)
     .bind(connection.id)
@@ -38,13 +58,40 @@ pub async fn insert(
     .bind(connection.status.word())
     .bind(connection.profile.word())
     .bind(connection.created_at);
-    tx.execute(sql).await.map(drop)
+    tx.execute(bind_settings(sql, &connection.settings)).await.map(drop)
+}
+
+/// Keeps changed settings of a connection.
+pub async fn set_settings(
+    tx: &mut Tx,
+    instance: InstanceId,
+    id: ConnectionId,
+    settings: &ConnectionSettings,
+) -> Result<(), StoreError> {
+    let sql = Sql::new(
+        "UPDATE connections SET scope = $3, pick_up = $4, entering = $5, entering_pattern = $6, \
+         required = $7, incomplete = $8, mapping_version = $9 WHERE instance_id = $1 AND id = $2",
+    )
+    .bind(instance)
+    .bind(id);
+    tx.execute(bind_settings(sql, settings)).await.map(drop)
+}
+
+fn bind_settings(sql: Sql, settings: &ConnectionSettings) -> Sql {
+    sql.bind(settings.scope.word())
+        .bind(settings.pick_up.word())
+        .bind(settings.entering.word())
+        .bind(settings.entering_pattern.as_deref())
+        .bind(Value::from(settings.required.clone()).to_string())
+        .bind(settings.incomplete.word())
+        .bind(settings.mapping_version)
 }
 
 /// All connections of an instance, oldest first.
 pub async fn list(tx: &mut Tx, instance: InstanceId) -> Result<Vec<Connection>, StoreError> {
     let sql = Sql::new(
-        "SELECT instance_id, id, kind, name, directory_key, status, profile, created_at \
+        "SELECT instance_id, id, kind, name, directory_key, status, profile, created_at, \
+         scope, pick_up, entering, entering_pattern, required, incomplete, mapping_version \
          FROM connections WHERE instance_id = $1 ORDER BY id",
     );
     tx.fetch_all(sql.bind(instance)).await
@@ -57,7 +104,8 @@ pub async fn find(
     id: ConnectionId,
 ) -> Result<Option<Connection>, StoreError> {
     let sql = Sql::new(
-        "SELECT instance_id, id, kind, name, directory_key, status, profile, created_at \
+        "SELECT instance_id, id, kind, name, directory_key, status, profile, created_at, \
+         scope, pick_up, entering, entering_pattern, required, incomplete, mapping_version \
          FROM connections WHERE instance_id = $1 AND id = $2",
     );
     tx.fetch_optional(sql.bind(instance).bind(id)).await

@@ -11,8 +11,8 @@ use crate::scim::fold::fold;
 
 /// How groups are read.
 pub const TABLE: Table = Table {
-    select: "SELECT r.id, r.connection_id, r.display_name, r.external_id, r.document, r.version, \
-             r.created_at, r.modified_at, r.deleted_at \
+    select: "SELECT r.id, r.connection_id, r.display_name, r.external_id, r.entered, r.document, \
+             r.version, r.created_at, r.modified_at, r.deleted_at \
              FROM groups r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
     count: "SELECT COUNT(*) AS n FROM groups r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
 };
@@ -24,6 +24,7 @@ impl Record for Group {
             connection: row.get("connection_id")?,
             document: row.get("document")?,
             display_name: row.get("display_name")?,
+            entered: row.get("entered")?,
             external_id: row.get("external_id")?,
             version: row.get("version")?,
             created_at: row.get("created_at")?,
@@ -38,8 +39,8 @@ impl Record for Group {
 pub async fn insert(tx: &mut Tx, instance: InstanceId, group: &Group) -> Result<bool, StoreError> {
     let mut sql = Sql::new(
         "INSERT INTO groups (instance_id, id, connection_id, display_name, display_name_key, \
-         external_id, document, version, created_at, modified_at, deleted_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+         external_id, document, version, created_at, modified_at, deleted_at, entered) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
     );
     for value in columns(instance, group) {
         sql = sql.bind(value);
@@ -58,7 +59,7 @@ pub async fn update(
     let mut sql = Sql::new(
         "UPDATE groups SET connection_id = $3, display_name = $4, display_name_key = $5, \
          external_id = $6, document = $7, version = $8, created_at = $9, modified_at = $10, \
-         deleted_at = $11 WHERE instance_id = $1 AND id = $2 AND version = $12",
+         deleted_at = $11, entered = $12 WHERE instance_id = $1 AND id = $2 AND version = $13",
     );
     for value in columns(instance, group) {
         sql = sql.bind(value);
@@ -70,7 +71,7 @@ pub async fn update(
 }
 
 /// The values of a group's columns, in the order of `insert` and `update`.
-fn columns(instance: InstanceId, group: &Group) -> [Bind; 11] {
+fn columns(instance: InstanceId, group: &Group) -> [Bind; 12] {
     [
         instance.into(),
         group.id.into(),
@@ -83,5 +84,6 @@ fn columns(instance: InstanceId, group: &Group) -> [Bind; 11] {
         group.created_at.into(),
         group.modified_at.into(),
         group.deleted_at.into(),
+        group.entered.into(),
     ]
 }

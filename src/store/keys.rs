@@ -2,7 +2,9 @@
 
 use super::row::Row;
 use super::{Record, Sql, StoreError, Tx};
-use crate::directory::{ConnectionId, ConnectionStatus, InstanceId, KeyId, Profile, Timestamp};
+use crate::directory::{
+    ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, KeyId, Profile, Timestamp,
+};
 
 /// What is kept of an API key.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -43,6 +45,8 @@ pub struct KeyAndConnection {
     pub connection_name: String,
     /// The name of "its directory".
     pub directory_key: String,
+    /// Its settings.
+    pub settings: ConnectionSettings,
     /// The version of the instance's schemas.
     pub schemas_version: i64,
 }
@@ -72,6 +76,7 @@ impl Record for KeyAndConnection {
             profile: row.get("profile")?,
             connection_name: row.get("connection_name")?,
             directory_key: row.get("directory_key")?,
+            settings: ConnectionSettings::read(row)?,
             schemas_version: row.get("schemas_version")?,
         })
     }
@@ -102,7 +107,8 @@ pub async fn find(
     let sql = Sql::new(
         "SELECT k.instance_id, k.id, k.connection_id, k.name, k.token_hash, k.created_at, \
          k.expires_at, k.revoked_at, k.last_used_at, k.last_used_ip, c.status, c.profile, \
-         c.name AS connection_name, c.directory_key, i.schemas_version \
+         c.name AS connection_name, c.directory_key, c.scope, c.pick_up, c.entering, \
+         c.entering_pattern, c.required, c.incomplete, c.mapping_version, i.schemas_version \
          FROM api_keys k JOIN connections c \
          ON c.instance_id = k.instance_id AND c.id = k.connection_id \
          JOIN instances i ON i.id = k.instance_id \

@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::StoreError;
 use super::audit::Category;
 use crate::directory::{
-    AccountId, ConnectionId, ConnectionKind, ConnectionStatus, GroupId, InstanceId, KeyId,
-    MemberId, MemberKind, Profile, Status, StatusReason, TenantId, Timestamp, ids::AuditId,
+    AccountId, ConnectionId, ConnectionKind, ConnectionStatus, Entering, GroupId, HandWord,
+    Incomplete, InstanceId, KeyId, MemberId, MemberKind, PickUp, Profile, RunId, Scope, Status,
+    StatusReason, TenantId, Timestamp, Waiting, ids::AuditId,
 };
 use crate::scim::definition::Holder;
 use crate::scim::schemas::Password;
@@ -75,7 +76,7 @@ macro_rules! ids {
     )*};
 }
 
-ids!(AccountId, AuditId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, TenantId);
+ids!(AccountId, AuditId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId);
 
 macro_rules! words {
     ($($name:ident),*) => {$(
@@ -85,6 +86,15 @@ macro_rules! words {
                 $name::from_word(&word).ok_or_else(|| corrupt(column, format!("the word {word}")))
             }
         }
+
+        impl Column for Option<$name> {
+            fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+                match row.get::<Option<String>>(column)? {
+                    None => Ok(None),
+                    Some(_) => row.get(column).map(Some),
+                }
+            }
+        }
     )*};
 }
 
@@ -92,22 +102,19 @@ words!(
     Category,
     ConnectionKind,
     ConnectionStatus,
+    Entering,
+    HandWord,
     Holder,
+    Incomplete,
     MemberKind,
     Password,
+    PickUp,
     Profile,
+    Scope,
     Status,
-    StatusReason
+    StatusReason,
+    Waiting
 );
-
-impl Column for Option<StatusReason> {
-    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
-        match row.get::<Option<String>>(column)? {
-            None => Ok(None),
-            Some(_) => row.get(column).map(Some),
-        }
-    }
-}
 
 impl Column for Timestamp {
     fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
@@ -125,6 +132,16 @@ impl Column for Map<String, Value> {
     fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
         let text: String = row.get(column)?;
         serde_json::from_str(&text).map_err(|error| corrupt(column, error))
+    }
+}
+
+/// A JSON array of texts; no value is an empty one.
+impl Column for Vec<String> {
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+        match row.get::<Option<String>>(column)? {
+            None => Ok(Vec::new()),
+            Some(text) => serde_json::from_str(&text).map_err(|error| corrupt(column, error)),
+        }
     }
 }
 
