@@ -24,6 +24,8 @@ CREATE INDEX accounts_by_protection ON accounts (instance_id, id)
     WHERE protected;
 CREATE INDEX accounts_by_missing ON accounts (instance_id, id)
     WHERE missing IS NOT NULL;
+CREATE INDEX accounts_by_circle ON accounts (instance_id, id)
+    WHERE manager_wait = 'circle';
 
 -- Whether the group enters the directory, by the rule of its connection.
 ALTER TABLE groups ADD COLUMN entered INTEGER NOT NULL DEFAULT 1;

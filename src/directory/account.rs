@@ -102,11 +102,11 @@ words! {
     /// Why a reference to a manager is linked to nobody.
     Waiting {
         /// Nobody in the scope of the connection answers to it.
-        Nobody = "nobody in scope answers to it",
+        Nobody = "nobody",
         /// Several people answer to it equally well.
-        Ambiguous = "several people answer to it",
+        Ambiguous = "ambiguous",
         /// The manager would report to his own report.
-        Circle = "the link would close a circle",
+        Circle = "circle",
     }
 }
 

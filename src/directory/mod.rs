@@ -7,6 +7,7 @@ pub mod account;
 pub mod connection;
 pub mod group;
 pub mod ids;
+pub mod licence;
 pub mod rules;
 pub mod time;
 
@@ -17,4 +18,5 @@ pub use connection::{
 };
 pub use group::{Group, MemberKind};
 pub use ids::{AccountId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId};
+pub use licence::{Licence, SeatPolicy};
 pub use time::Timestamp;

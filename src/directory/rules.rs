@@ -2,29 +2,71 @@
 //!
 //! Push, pull, UI and CLI all ask here, so that no two of them can treat the same facts differently.
 
-use super::{AccountId, ConnectionId, Status, StatusReason};
+use super::{AccountId, ConnectionId, Hand, HandWord, Status, StatusReason, Timestamp};
 
 /// What is known of an account that decides whether the person may enter.
-///
-/// Later facts (held by an administrator, outside the sync groups, missing from a full pull, no free
-/// seat) take their place here and a row in [`effective_status`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// The identity provider deleted the account.
+    /// The account was deleted.
     pub deleted: bool,
+    /// What an administrator decided, while it counts.
+    pub hand: Option<HandWord>,
     /// The identity provider's `active`.
     pub active: bool,
+    /// The scope of the connection has the account: everyone, or the members of its sync groups.
+    pub in_scope: bool,
+    /// The account is out of reach of every connection, and needs no seat.
+    pub protected: bool,
+    /// The account has a seat of the licence.
+    pub seat: bool,
 }
 
 /// The status that follows from the facts, and the rule behind it. Nothing else sets a status, so
 /// every event is idempotent and the order of events does not matter.
+///
+/// The first row that fits decides. An administrator's reactivation stands above what the identity
+/// provider says; no word of anybody makes a seat.
 #[must_use]
 pub fn effective_status(facts: Facts) -> (Status, Option<StatusReason>) {
-    match facts {
-        Facts { deleted: true, .. } => (Status::Deleted, Some(StatusReason::DeletedInIdp)),
-        Facts { active: false, .. } => (Status::Suspended, Some(StatusReason::DisabledInIdp)),
-        Facts { active: true, .. } => (Status::Active, None),
-    }
+    use HandWord as Hand;
+    let idp_counts = facts.hand != Some(Hand::Reactivated);
+    let (status, reason) = match facts {
+        Facts { deleted: true, hand: Some(Hand::Deleted), .. } => {
+            (Status::Deleted, StatusReason::DeletedByHand)
+        }
+        Facts { deleted: true, .. } => (Status::Deleted, StatusReason::DeletedInIdp),
+        Facts { hand: Some(Hand::Held), .. } => (Status::Suspended, StatusReason::Held),
+        Facts { hand: Some(Hand::Suspended), .. } => {
+            (Status::Suspended, StatusReason::SuspendedByHand)
+        }
+        Facts { active: false, .. } if idp_counts => {
+            (Status::Suspended, StatusReason::DisabledInIdp)
+        }
+        Facts { in_scope: false, .. } if idp_counts => {
+            (Status::Suspended, StatusReason::OutOfScope)
+        }
+        Facts { protected: false, seat: false, .. } => (Status::Blocked, StatusReason::NoSeat),
+        _ => return (Status::Active, None),
+    };
+    (status, Some(reason))
+}
+
+/// Whether nothing but a seat decides if the person may enter.
+#[must_use]
+pub fn wants_seat(facts: Facts) -> bool {
+    effective_status(Facts { seat: false, ..facts }).0 == Status::Blocked
+}
+
+/// The administrator's word after the identity provider's next one: a suspension or a reactivation is
+/// over then, a hold is not.
+#[must_use]
+pub fn overtaken(hand: Option<Hand>, at: Timestamp) -> Option<Hand> {
+    hand.map(|hand| match hand.in_force() {
+        Some(HandWord::Suspended | HandWord::Reactivated) => {
+            Hand { overtaken_at: Some(at), ..hand }
+        }
+        Some(HandWord::Held | HandWord::Deleted) | None => hand,
+    })
 }
 
 /// What a connection's write to something that exists already means for the ownership of it.
@@ -94,20 +136,88 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
+    /// Each row is a rule; a dot is a fact that makes no difference, and both values are tried.
     #[test]
     fn status_follows_from_facts() {
-        use StatusReason::{DeletedInIdp, DisabledInIdp};
-        //  deleted active  status              reason
-        let cases = [
-            (false, true, Status::Active, None),
-            (false, false, Status::Suspended, Some(DisabledInIdp)),
-            (true, true, Status::Deleted, Some(DeletedInIdp)),
-            (true, false, Status::Deleted, Some(DeletedInIdp)),
-        ];
-        for (deleted, active, status, reason) in cases {
-            let facts = Facts { deleted, active };
-            assert_eq!(effective_status(facts), (status, reason), "{facts:?}");
+        //  deleted  hand         active in_scope protected seat  => status, reason
+        let table = "
+            yes      deleted      .      .        .         .     => deleted    deleted by an administrator
+            yes      held         .      .        .         .     => deleted    deleted in the identity provider
+            yes      suspended    .      .        .         .     => deleted    deleted in the identity provider
+            yes      reactivated  .      .        .         .     => deleted    deleted in the identity provider
+            yes      -            .      .        .         .     => deleted    deleted in the identity provider
+            no       held         .      .        .         .     => suspended  held by an administrator
+            no       suspended    .      .        .         .     => suspended  suspended by an administrator
+            no       reactivated  .      .        no        no    => blocked    no free seat
+            no       reactivated  .      .        no        yes   => active
+            no       reactivated  .      .        yes       .     => active
+            no       -            no     .        .         .     => suspended  disabled in the identity provider
+            no       -            yes    no       .         .     => suspended  in no sync group
+            no       -            yes    yes      no        no    => blocked    no free seat
+            no       -            yes    yes      no        yes   => active
+            no       -            yes    yes      yes       .     => active
+        ";
+        let mut tried = 0;
+        for row in table.lines().map(str::trim).filter(|row| !row.is_empty()) {
+            let (facts, outcome) = row.split_once("=>").unwrap();
+            let words: Vec<&str> = facts.split_whitespace().collect();
+            let (status, reason) = outcome.trim().split_once("  ").unwrap_or((outcome.trim(), ""));
+            for facts in all_facts().filter(|facts| fits(&words, *facts)) {
+                let (found, why) = effective_status(facts);
+                let why = why.map(StatusReason::word).unwrap_or_default();
+                assert_eq!((found.word(), why), (status, reason.trim()), "{row}: {facts:?}");
+                assert_eq!(wants_seat(facts), wants_seat(Facts { seat: !facts.seat, ..facts }));
+                tried += 1;
+            }
         }
+        // A live account is never said to be deleted by hand; every other combination has its row.
+        let left =
+            all_facts().filter(|facts| !facts.deleted && facts.hand == Some(HandWord::Deleted));
+        assert_eq!(tried + left.count(), all_facts().count());
+    }
+
+    fn all_facts() -> impl Iterator<Item = Facts> {
+        (0..32_u8).flat_map(|bits| {
+            let bit = move |n: u8| bits & (1 << n) != 0;
+            let hands = HandWord::ALL.iter().copied().map(Some).chain([None]);
+            hands.map(move |hand| Facts {
+                deleted: bit(0),
+                hand,
+                active: bit(1),
+                in_scope: bit(2),
+                protected: bit(3),
+                seat: bit(4),
+            })
+        })
+    }
+
+    fn fits(words: &[&str], facts: Facts) -> bool {
+        let hand = facts.hand.map_or("-", HandWord::word);
+        let flag = |flag: bool| if flag { "yes" } else { "no" };
+        let values = [
+            flag(facts.deleted),
+            hand,
+            flag(facts.active),
+            flag(facts.in_scope),
+            flag(facts.protected),
+            flag(facts.seat),
+        ];
+        assert_eq!(words.len(), values.len(), "{words:?}");
+        words.iter().zip(values).all(|(word, value)| *word == "." || *word == value)
+    }
+
+    #[test]
+    fn the_next_word_of_the_identity_provider_ends_all_but_a_hold() {
+        let at = |word| Hand { word, at: Timestamp(1), overtaken_at: None };
+        for word in [HandWord::Suspended, HandWord::Reactivated] {
+            let hand = overtaken(Some(at(word)), Timestamp(2));
+            assert_eq!(hand.and_then(Hand::in_force), None, "{word}");
+            assert_eq!(overtaken(hand, Timestamp(3)), hand, "{word}");
+        }
+        for word in [HandWord::Held, HandWord::Deleted] {
+            assert_eq!(overtaken(Some(at(word)), Timestamp(2)), Some(at(word)));
+        }
+        assert_eq!(overtaken(None, Timestamp(2)), None);
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl From<StoreError> for Failure {
             StoreError::Conflict => {
                 ScimError::new(ErrorKind::Uniqueness, "another request took the same name").into()
             }
-            StoreError::Contention(_) | StoreError::Stale => unavailable(
+            StoreError::Contention(_) | StoreError::Stale | StoreError::SeatsBusy => unavailable(
                 CONTENTION_RETRY_AFTER_S,
                 "too many requests changed this at once; nothing was kept",
             ),

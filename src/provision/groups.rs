@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::members::{self, ANSWERED_MEMBERS_MAX, MemberChange};
 use super::resource::{Resource, finish, holder, picks_up, show, shown};
-use super::{Caller, Provision, Result, Shown, Sought, conflict_on, render, taken, transact};
+use super::{
+    Caller, Provision, Result, Shown, Sought, conflict_on, render, scope, taken, transact,
+};
 use crate::clock::Ids;
 use crate::directory::{ConnectionId, Group, GroupId, InstanceId, Timestamp};
 use crate::scim::extension::adopted;
@@ -243,6 +245,7 @@ impl Resource for Groups {
             ..before.clone()
         };
         groups::update(tx, caller.instance, &before, &after).await?;
+        scope::group_deleted(tx, caller.instance, author, &after).await?;
         finish::<Groups>(
             tx,
             caller.instance,

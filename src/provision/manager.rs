@@ -5,13 +5,18 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use super::Result;
 use crate::directory::rules::{ReferenceKind, Resolution, resolve_manager};
-use crate::directory::{Account, AccountId, ConnectionId, InstanceId};
+use crate::directory::{Account, AccountId, ConnectionId, InstanceId, ManagerLink, Waiting};
 use crate::scim::fold::fold;
 use crate::store::accounts::{self, Reference};
 use crate::store::audit::{self, Author, Category};
 use crate::store::{StoreError, Tx};
+
+/// The rule behind every link and every unlinking.
+const RULE: &str = "manager";
 
 /// Links the account to the manager whom its reference names, before it is kept.
 ///
@@ -33,91 +38,142 @@ pub(super) async fn attach(
     }
     let keys: Vec<String> = keys.into_iter().map(|key| format!("{instance} {key}")).collect();
     tx.serialize_on(&keys).await?;
-    after.manager.account = match same {
-        Some(before) => before.manager.account,
+    after.manager = match same {
+        Some(before) => before.manager.clone(),
         None => resolve(tx, instance, after).await?,
     };
     Ok(())
 }
 
 /// Whom the account's own reference names now; nobody who is below the account already.
-async fn resolve(
-    tx: &mut Tx,
-    instance: InstanceId,
-    account: &Account,
-) -> Result<Option<AccountId>> {
-    let (Some(connection), Some(sent)) = (account.connection, account.manager.sent.as_deref())
-    else {
-        return Ok(None);
+async fn resolve(tx: &mut Tx, instance: InstanceId, account: &Account) -> Result<ManagerLink> {
+    let Some(sent) = account.manager.sent.clone() else { return Ok(ManagerLink::default()) };
+    let link = |account, waits| ManagerLink { sent: Some(sent.clone()), account, waits };
+    let Some(connection) = account.connection else {
+        return Ok(link(None, Some(Waiting::Nobody)));
     };
-    let Some(manager) = find(tx, instance, connection, sent).await? else { return Ok(None) };
+    let reference = Reference { connection, sent: sent.clone() };
+    let found = find(tx, instance, std::slice::from_ref(&reference)).await?;
+    let manager = match found.into_iter().next().map(|(_, resolution)| resolution) {
+        Some(Resolution::Found(manager)) => manager,
+        Some(Resolution::Ambiguous) => return Ok(link(None, Some(Waiting::Ambiguous))),
+        Some(Resolution::Waiting) | None => return Ok(link(None, Some(Waiting::Nobody))),
+    };
     let above = accounts::chain_above(tx, instance, manager).await?;
-    Ok((!above.contains(&account.id)).then_some(manager))
+    if above.contains(&account.id) {
+        return Ok(link(None, Some(Waiting::Circle)));
+    }
+    Ok(link(Some(manager), None))
 }
 
-/// Links those who wait for this account, and unlinks those whose reference names it no longer.
+/// Links those who wait for these accounts, and unlinks those whose reference names them no longer:
+/// each account as it was and as it is.
 ///
-/// Looks at the identifiers that the account gained or lost. Who was above the account may have waited
-/// because a link would have closed a circle; when the account moves, that may be over.
+/// Looks at the identifiers that accounts gained or lost. Where a link went away, those that would have
+/// closed a circle with it get their chance.
 pub(super) async fn settle(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
-    before: Option<&Account>,
-    after: &Account,
+    changed: &[(Option<&Account>, &Account)],
 ) -> Result<()> {
-    let keys: Vec<String> = changed_identifiers(before, after).into_iter().collect();
-    let mut references = accounts::references(tx, instance, &keys).await?;
-    let above = before.and_then(|before| before.manager.account);
-    if let Some(above) =
-        above.filter(|above| after.manager.account != Some(*above) || !keys.is_empty())
-    {
-        let chain = accounts::chain_above(tx, instance, above).await?;
-        references.extend(accounts::waiting(tx, instance, &chain).await?);
-    }
-    for reference in references {
-        relink(tx, instance, author, &reference).await?;
+    let all: BTreeSet<String> =
+        changed.iter().flat_map(|(before, after)| changed_identifiers(*before, after)).collect();
+    let keys: Vec<String> = all.into_iter().collect();
+    let references = accounts::references(tx, instance, &keys).await?;
+    let unlinked = relink(tx, instance, author, &references).await?;
+    let parted = |(before, after): &(Option<&Account>, &Account)| {
+        let was = before.and_then(|before| before.manager.account);
+        was.is_some() && (was != after.manager.account || after.deleted_at.is_some())
+    };
+    if unlinked || changed.iter().any(parted) {
+        let waiting = accounts::in_circles(tx, instance).await?;
+        relink(tx, instance, author, &waiting).await?;
     }
     Ok(())
 }
 
+/// Brings the links of all accounts that hold one of these references in line with whom it names; whether
+/// a link went away or became another.
 async fn relink(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
-    reference: &Reference,
+    references: &[Reference],
+) -> Result<bool> {
+    let (mut nobody, mut ambiguous, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    for (reference, resolution) in find(tx, instance, references).await? {
+        match resolution {
+            Resolution::Waiting => nobody.push(reference),
+            Resolution::Ambiguous => ambiguous.push(reference),
+            Resolution::Found(manager) => found.push((reference, manager)),
+        }
+    }
+    let (at, mut parted) = (author.at, false);
+    for (references, waits) in [(&nobody, Waiting::Nobody), (&ambiguous, Waiting::Ambiguous)] {
+        let changed = accounts::unlink(tx, instance, references, waits, at).await?;
+        parted |= !changed.is_empty();
+        record(tx, instance, author, changed, None, Some(waits)).await?;
+    }
+    for (reference, manager) in &found {
+        let above = accounts::chain_above(tx, instance, *manager).await?;
+        let linked = accounts::link(tx, instance, reference, *manager, &above, at).await?;
+        parted |= !linked.is_empty();
+        record(tx, instance, author, linked, Some(*manager), None).await?;
+        let refused = accounts::refuse_circle(tx, instance, reference, &above, at).await?;
+        record(tx, instance, author, refused, None, Some(Waiting::Circle)).await?;
+    }
+    Ok(parted)
+}
+
+/// Says in the audit trail of each report what became of its reference.
+async fn record(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    reports: Vec<AccountId>,
+    manager: Option<AccountId>,
+    waits: Option<Waiting>,
 ) -> Result<()> {
-    let manager = find(tx, instance, reference.connection, &reference.sent).await?;
-    let above = match manager {
-        Some(manager) => accounts::chain_above(tx, instance, manager).await?,
-        None => Vec::new(),
-    };
-    let changed = accounts::link(tx, instance, reference, manager, &above, author.at).await?;
     let action =
         if manager.is_some() { "account.manager_linked" } else { "account.manager_unlinked" };
-    let events: Vec<_> = changed
+    let events: Vec<_> = reports
         .into_iter()
         .map(|id| {
             let event = author.event(Category::UserSync, action, "account", id.0);
-            let after =
-                Some(serde_json::json!({ "manager": manager, "reference": reference.sent }));
-            audit::Event { after, rule: Some("manager".to_owned()), ..event }
+            let after = Some(json!({ "manager": manager, "managerWaits": waits }));
+            audit::Event { after, rule: Some(RULE.to_owned()), ..event }
         })
         .collect();
     Ok(audit::append(tx, instance, &events).await?)
 }
 
+/// Whom each reference names now.
+///
+/// The accounts that answer to it are locked for sharing before the decision counts, also those that are
+/// not in scope: who moves one of them in or out sees the reference, or is seen.
 async fn find(
     tx: &mut Tx,
     instance: InstanceId,
-    connection: ConnectionId,
-    reference: &str,
-) -> std::result::Result<Option<AccountId>, StoreError> {
-    let candidates = accounts::manager_candidates(tx, instance, connection, reference).await?;
-    Ok(match resolve_manager(&candidates) {
-        Resolution::Found(manager) => Some(manager),
-        Resolution::Waiting | Resolution::Ambiguous => None,
-    })
+    references: &[Reference],
+) -> std::result::Result<Vec<(Reference, Resolution)>, StoreError> {
+    let mut found = Vec::new();
+    for references in references.chunks(accounts::REFERENCES_AT_ONCE) {
+        let mut candidates = accounts::manager_candidates(tx, instance, references).await?;
+        let ids: BTreeSet<AccountId> = candidates.iter().map(|one| one.account).collect();
+        if accounts::share(tx, instance, &ids).await? {
+            candidates = accounts::manager_candidates(tx, instance, references).await?;
+        }
+        for (place, reference) in (0_i64..).zip(references) {
+            let of_reference: Vec<_> = candidates
+                .iter()
+                .filter(|one| one.reference == place && one.in_scope)
+                .map(|one| (one.kind, one.account))
+                .collect();
+            found.push((reference.clone(), resolve_manager(&of_reference)));
+        }
+    }
+    Ok(found)
 }
 
 /// The folded identifiers by which others can refer to the account that came or went with a change.
@@ -131,7 +187,9 @@ fn changed_identifiers(before: Option<&Account>, after: &Account) -> BTreeSet<St
 /// By what an account can be named, and by whose accounts, as exactly as it is compared; nothing if it is
 /// in nobody's scope.
 fn identifiers(account: &Account) -> BTreeSet<(ConnectionId, ReferenceKind, String)> {
-    let Some(connection) = account.connection.filter(|_| account.deleted_at.is_none()) else {
+    let Some(connection) =
+        account.connection.filter(|_| account.deleted_at.is_none() && account.in_scope)
+    else {
         return BTreeSet::new();
     };
     let user_name = fold(&account.user_name).into_owned();

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use scim_v2::filter::CompareOp;
 use serde_json::{Value, json};
 
-use super::{Caller, Result, render};
+use super::{Caller, Result, render, scope};
 use crate::directory::{Group, GroupId, MemberId, MemberKind, ids};
 use crate::scim::filter::{Condition, Operand};
 use crate::scim::habits::Treatment;
@@ -162,12 +162,13 @@ impl MemberChange {
         let events: Vec<_> = [("group.member_removed", &removed), ("group.member_added", &added)]
             .into_iter()
             .flat_map(|(action, members)| members.iter().map(move |member| (action, *member)))
-            .map(|(action, member)| {
+            .map(|(action, (member, _))| {
                 let event = author.event(Category::UserSync, action, "group", id.0);
                 audit::Event { member: Some(member), ..event }
             })
             .collect();
         audit::append(tx, instance, &events).await?;
+        scope::reconsider(tx, instance, author, group, &removed, &added).await?;
         Ok(!events.is_empty())
     }
 

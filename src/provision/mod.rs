@@ -11,7 +11,9 @@ mod profile;
 mod render;
 mod resource;
 pub mod schemas;
+mod scope;
 pub mod setup;
+mod standing;
 mod users;
 
 use std::sync::Arc;
@@ -168,11 +170,20 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Does a unit of work in a transaction and commits it; does it again from the start when the
 /// database could not order it among others.
+///
+/// A unit of work that may give or free a seat names its instance: if somebody else is counting the seats
+/// just then, it is done again from the start, behind him.
 macro_rules! transact {
-    ($store:expr, |$tx:ident| $work:expr) => {{
-        let mut attempt = 1;
+    ($store:expr, |$tx:ident| $work:expr) => {
+        transact!($store, None::<$crate::directory::InstanceId>, |$tx| $work)
+    };
+    ($store:expr, $instance:expr, |$tx:ident| $work:expr) => {{
+        let (mut attempt, mut seats_first) = (1, false);
         loop {
             let mut $tx = $store.begin().await?;
+            if let Some(instance) = $instance.filter(|_| seats_first) {
+                $crate::store::licences::wait(&mut $tx, instance).await?;
+            }
             let done: $crate::provision::Result<_> = match $work {
                 Ok(done) => $tx.commit().await.map(|()| done).map_err(Into::into),
                 Err(error) => {
@@ -185,6 +196,11 @@ macro_rules! transact {
                     $crate::store::StoreError::Contention(_) | $crate::store::StoreError::Stale,
                 )) if attempt < $crate::provision::ATTEMPTS_MAX => {
                     attempt += 1;
+                }
+                Err($crate::provision::Error::Store($crate::store::StoreError::SeatsBusy))
+                    if attempt < $crate::provision::ATTEMPTS_MAX =>
+                {
+                    (attempt, seats_first) = (attempt + 1, true);
                 }
                 done => break done,
             }

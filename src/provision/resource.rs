@@ -146,7 +146,7 @@ impl Provision {
     ) -> Result<Shown> {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
-        transact!(self.store, |tx| {
+        transact!(self.store, Some(caller.instance), |tx| {
             match R::create(&mut tx, caller, &author, self.ids, sent.clone()).await {
                 Ok(row) => show::<R>(&mut tx, caller, row, projection).await,
                 Err(error) => Err(error),
@@ -165,7 +165,7 @@ impl Provision {
     ) -> Result<Shown> {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
-        transact!(self.store, |tx| {
+        transact!(self.store, Some(caller.instance), |tx| {
             match replace::<R>(&mut tx, caller, &author, id, expected, sent.clone()).await {
                 Ok(row) => show::<R>(&mut tx, caller, row, projection).await,
                 Err(error) => Err(error),
@@ -185,7 +185,7 @@ impl Provision {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
         let changes = patch::changes(R::kind(&caller.schemas), &caller.habits, operations)?;
-        transact!(self.store, |tx| {
+        transact!(self.store, Some(caller.instance), |tx| {
             match change::<R>(&mut tx, caller, &author, id, expected, changes.clone()).await {
                 Ok(row) => R::render_changed(&mut tx, caller, row, projection).await,
                 Err(error) => Err(error),
@@ -204,7 +204,10 @@ impl Provision {
     ) -> Result<()> {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
-        transact!(self.store, |tx| delete::<R>(&mut tx, caller, &author, id, expected).await)
+        transact!(self.store, Some(caller.instance), |tx| delete::<R>(
+            &mut tx, caller, &author, id, expected
+        )
+        .await)
     }
 }
 

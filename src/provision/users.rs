@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 
 use super::resource::{Resource, finish, holder, picks_up, show};
 use super::{
-    Caller, Provision, Result, Shown, Sought, conflict_on, manager, render, taken, transact,
+    Caller, Provision, Result, Shown, Sought, conflict_on, manager, render, standing, taken,
+    transact,
 };
 use crate::clock::Ids;
-use crate::directory::rules::{Facts, effective_status};
+use crate::directory::rules::overtaken;
 use crate::directory::{
     Account, AccountId, ConnectionId, InstanceId, ManagerLink, MemberId, Status, StatusReason,
     Timestamp,
@@ -97,7 +98,7 @@ impl Resource for Users {
 
     fn facets(row: &Account) -> Map<String, Value> {
         let mut facets = row.document.clone();
-        facets.insert("status".to_owned(), row.status.word().into());
+        facets.extend(standing::said(row));
         facets.insert("connection".to_owned(), row.connection.map(|id| id.to_string()).into());
         facets.insert("manager".to_owned(), row.manager.account.map(|id| id.to_string()).into());
         facets
@@ -147,7 +148,8 @@ impl Resource for Users {
         for _ in 0..CREATE_ATTEMPTS {
             manager::attach(tx, caller.instance, None, &mut account).await?;
             if accounts::insert(tx, caller.instance, &account).await? {
-                manager::settle(tx, caller.instance, author, None, &account).await?;
+                standing::settle(tx, caller.instance, author, None, &mut account).await?;
+                manager::settle(tx, caller.instance, author, &[(None, &account)]).await?;
                 finish::<Users>(
                     tx,
                     caller.instance,
@@ -223,10 +225,11 @@ impl Resource for Users {
             modified_at: author.at,
             ..before.clone()
         };
-        (after.status, after.reason) = effective_status(facts(&after));
+        standing::judge(&mut after);
         manager::attach(tx, caller.instance, Some(&before), &mut after).await?;
         accounts::update(tx, caller.instance, &before, &after).await?;
-        manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
+        standing::settle(tx, caller.instance, author, Some(&before), &mut after).await?;
+        manager::settle(tx, caller.instance, author, &[(Some(&before), &after)]).await?;
         finish::<Users>(
             tx,
             caller.instance,
@@ -252,8 +255,9 @@ impl Provision {
         account.document = document;
         account.document.entry("active").or_insert(Value::Bool(true));
         derive(&mut account)?;
-        transact!(self.store, |tx| insert_local(&mut tx, instance, author, &account).await)?;
-        Ok(account)
+        transact!(self.store, Some(instance), |tx| {
+            insert_local(&mut tx, instance, author, account.clone()).await
+        })
     }
 }
 
@@ -261,13 +265,15 @@ async fn insert_local(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
-    account: &Account,
-) -> Result<()> {
+    mut account: Account,
+) -> Result<Account> {
     let schemas = Arc::new(schemas::of_instance(tx, instance).await?);
-    if !accounts::insert(tx, instance, account).await? {
+    if !accounts::insert(tx, instance, &account).await? {
         return Err(taken("userName", &account.user_name, "account"));
     }
-    finish::<Users>(tx, instance, &schemas, author, None, account, "created").await
+    standing::settle(tx, instance, author, None, &mut account).await?;
+    finish::<Users>(tx, instance, &schemas, author, None, &account, "created").await?;
+    Ok(account)
 }
 
 /// Keeps a new document of an account; writes nothing if nothing is new.
@@ -279,11 +285,14 @@ async fn keep(
     document: Document,
 ) -> Result<Account> {
     let picked_up = picks_up::<Users>(&before, caller)?;
-    if !picked_up && before.document == document {
+    // The identity provider has spoken, also if it repeats itself.
+    let hand = overtaken(before.hand, author.at);
+    if !picked_up && before.document == document && before.hand == hand {
         return Ok(before);
     }
     let mut after = Account {
         connection: Some(caller.connection),
+        hand,
         version: before.version + 1,
         modified_at: author.at,
         document,
@@ -294,7 +303,8 @@ async fn keep(
     accounts::update(tx, caller.instance, &before, &after)
         .await
         .map_err(|error| conflict_on(error, "userName", &after.user_name, "account"))?;
-    manager::settle(tx, caller.instance, author, Some(&before), &after).await?;
+    standing::settle(tx, caller.instance, author, Some(&before), &mut after).await?;
+    manager::settle(tx, caller.instance, author, &[(Some(&before), &after)]).await?;
     let action = if picked_up { "picked_up" } else { "changed" };
     finish::<Users>(tx, caller.instance, &caller.schemas, author, Some(&before), &after, action)
         .await?;
@@ -336,7 +346,7 @@ fn derive(account: &mut Account) -> Result<()> {
     account.employee_number = employee_number;
     account.manager = ManagerLink { sent, account: None, waits: None };
     account.active = account.document.get("active") != Some(&Value::Bool(false));
-    (account.status, account.reason) = effective_status(facts(account));
+    standing::judge(account);
     for (path, text) in [
         ("userName", Some(&account.user_name)),
         ("externalId", account.external_id.as_ref()),
@@ -351,10 +361,6 @@ fn derive(account: &mut Account) -> Result<()> {
         require_indexable("emails.value", email)?;
     }
     Ok(())
-}
-
-fn facts(account: &Account) -> Facts {
-    Facts { deleted: account.deleted_at.is_some(), active: account.active }
 }
 
 fn blank(id: AccountId, at: Timestamp) -> Account {

@@ -1,16 +1,18 @@
 //! Accounts and what is indexed of them.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::query::Table;
-use super::row::{Id, Record, Row};
+use super::row::{Count, Id, Record, Row};
 use super::sql::Bind;
 use super::waist::Dialect;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
 use crate::directory::rules::ReferenceKind;
 use crate::directory::{
-    Account, AccountId, ConnectionId, Hand, InstanceId, ManagerLink, StatusReason, Timestamp,
-    Waiting, ids,
+    Account, AccountId, ConnectionId, Hand, InstanceId, ManagerLink, Status, StatusReason,
+    Timestamp, Waiting, ids,
 };
 use crate::scim::fold::fold;
 
@@ -90,6 +92,111 @@ pub async fn insert(
     }
     insert_emails(tx, instance, account).await?;
     Ok(true)
+}
+
+/// Some live accounts, locked, in the order of their ids: who locks several does so in one order.
+pub async fn lock(
+    tx: &mut Tx,
+    instance: InstanceId,
+    ids: &[AccountId],
+) -> Result<Vec<Account>, StoreError> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(TABLE.select).bind(instance);
+        let for_update = tx.dialect().for_update();
+        sql.push(" AND r.id IN ").push_list(ids.iter().copied());
+        sql.push(" ORDER BY r.id").push(for_update);
+        found.extend(tx.fetch_all::<Account>(sql).await?);
+    }
+    Ok(found)
+}
+
+/// The first `limit` accounts that wait for a seat, locked, in the order of their arrival.
+pub async fn queue(
+    tx: &mut Tx,
+    instance: InstanceId,
+    limit: i64,
+) -> Result<Vec<Account>, StoreError> {
+    let mut sql = Sql::new(TABLE.select).bind(instance);
+    let for_update = tx.dialect().for_update();
+    sql.push(" AND r.queued_at IS NOT NULL ORDER BY r.queued_at, r.id LIMIT ");
+    sql.push_bind(limit).push(for_update);
+    tx.fetch_all(sql).await
+}
+
+/// How many accounts have a seat, and how many wait for one.
+pub async fn count_seats(tx: &mut Tx, instance: InstanceId) -> Result<(i64, i64), StoreError> {
+    let taken = Sql::new(
+        "SELECT COUNT(*) AS n FROM accounts WHERE instance_id = $1 AND deleted_at IS NULL \
+         AND status = 'active' AND NOT protected",
+    );
+    let waiting = Sql::new(
+        "SELECT COUNT(*) AS n FROM accounts WHERE instance_id = $1 AND queued_at IS NOT NULL",
+    );
+    let taken = tx.fetch_optional::<Count>(taken.bind(instance)).await?;
+    let waiting = tx.fetch_optional::<Count>(waiting.bind(instance)).await?;
+    Ok((taken.map_or(0, |count| count.0), waiting.map_or(0, |count| count.0)))
+}
+
+/// What the rules made of an account: what several accounts can have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Standing {
+    /// Whether the scope of its connection has it.
+    pub in_scope: bool,
+    /// The status.
+    pub status: Status,
+    /// Why.
+    pub reason: Option<StatusReason>,
+    /// Since when it waits for a seat.
+    pub queued_at: Option<Timestamp>,
+    /// When the identity provider overtook the administrator's word, if it just did.
+    pub overtaken_at: Option<Timestamp>,
+}
+
+/// Gives some accounts a standing; `at` is when they changed.
+pub async fn set_standing(
+    tx: &mut Tx,
+    instance: InstanceId,
+    ids: &[AccountId],
+    standing: &Standing,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    for ids in ids.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "UPDATE accounts SET in_scope = $2, status = $3, status_reason = $4, queued_at = $5, \
+             hand_overtaken_at = COALESCE($6, hand_overtaken_at), version = version + 1, \
+             modified_at = $7 WHERE instance_id = $1 AND id IN ",
+        )
+        .bind(instance)
+        .bind(standing.in_scope)
+        .bind(standing.status.word())
+        .bind(standing.reason.map(StatusReason::word))
+        .bind(standing.queued_at)
+        .bind(standing.overtaken_at)
+        .bind(at);
+        sql.push_list(ids.iter().copied());
+        tx.execute(sql).await?;
+    }
+    Ok(())
+}
+
+/// Corrects what was just written of an account: its standing, in the same version.
+pub async fn correct_standing(
+    tx: &mut Tx,
+    instance: InstanceId,
+    account: &Account,
+) -> Result<(), StoreError> {
+    let sql = Sql::new(
+        "UPDATE accounts SET in_scope = $3, status = $4, status_reason = $5, queued_at = $6 \
+         WHERE instance_id = $1 AND id = $2",
+    )
+    .bind(instance)
+    .bind(account.id)
+    .bind(account.in_scope)
+    .bind(account.status.word())
+    .bind(account.reason.map(StatusReason::word))
+    .bind(account.queued_at);
+    tx.execute(sql).await.map(drop)
 }
 
 /// Keeps a changed account; `Conflict` if another live one holds its user name, `Stale` if the account
@@ -197,7 +304,21 @@ async fn insert_emails(
     Ok(())
 }
 
-struct Candidate(ReferenceKind, AccountId);
+/// The references to managers that one statement looks up.
+pub const REFERENCES_AT_ONCE: usize = 100;
+
+/// An account that answers to a reference to a manager.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// The place of the reference in the list that was asked for.
+    pub reference: i64,
+    /// How the account answers to it.
+    pub kind: ReferenceKind,
+    /// The account.
+    pub account: AccountId,
+    /// Whether the scope of its connection has it.
+    pub in_scope: bool,
+}
 
 impl Record for Candidate {
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -208,42 +329,80 @@ impl Record for Candidate {
             4 => ReferenceKind::Email,
             _ => ReferenceKind::EmployeeNumber,
         };
-        Ok(Self(kind, row.get("id")?))
+        Ok(Self {
+            reference: row.get("place")?,
+            kind,
+            account: row.get("id")?,
+            in_scope: row.get("in_scope")?,
+        })
     }
 }
 
-/// The accounts of a connection that answer to a reference to a manager, and how.
+/// The live accounts that answer to references to managers, each among those of its connection, and
+/// how; at most [`REFERENCES_AT_ONCE`] references.
 pub async fn manager_candidates(
     tx: &mut Tx,
     instance: InstanceId,
-    connection: ConnectionId,
-    reference: &str,
-) -> Result<Vec<(ReferenceKind, AccountId)>, StoreError> {
-    let sql = Sql::new(
-        "SELECT CAST(1 AS BIGINT) AS kind, a.id FROM accounts a WHERE a.instance_id = $1 \
-         AND a.connection_id = $2 AND a.deleted_at IS NULL AND a.id = $3 \
-         UNION ALL SELECT 2, a.id FROM accounts a WHERE a.instance_id = $1 \
-         AND a.connection_id = $2 AND a.deleted_at IS NULL AND a.external_id = $4 \
-         UNION ALL SELECT 3, a.id FROM accounts a WHERE a.instance_id = $1 \
-         AND a.connection_id = $2 AND a.deleted_at IS NULL AND a.user_name_key = $5 \
-         UNION ALL SELECT 4, a.id FROM account_emails e JOIN accounts a \
-         ON a.instance_id = e.instance_id AND a.id = e.account_id WHERE e.instance_id = $1 \
-         AND e.value_key = $5 AND a.connection_id = $2 AND a.deleted_at IS NULL \
-         UNION ALL SELECT 5, a.id FROM accounts a WHERE a.instance_id = $1 \
-         AND a.connection_id = $2 AND a.deleted_at IS NULL AND a.employee_number = $4 \
-         ORDER BY 1 LIMIT 100",
-    )
-    .bind(instance)
-    .bind(connection)
-    .bind(Bind::Uuid(ids::exact(reference)))
-    .bind(reference)
-    .bind(fold(reference).into_owned());
-    let found = tx.fetch_all::<Candidate>(sql).await?;
-    Ok(found.into_iter().map(|Candidate(kind, id)| (kind, id)).collect())
+    references: &[Reference],
+) -> Result<Vec<Candidate>, StoreError> {
+    if references.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut sql = Sql::new("WITH wanted (place, connection_id, id, sent, sent_key) AS (VALUES ")
+        .bind(instance);
+    sql.push_rows((0_i64..).zip(references).map(|(place, reference)| {
+        [
+            Bind::from(place),
+            reference.connection.into(),
+            Bind::Uuid(ids::exact(&reference.sent)),
+            reference.sent.as_str().into(),
+            fold(&reference.sent).into_owned().into(),
+        ]
+    }));
+    sql.push(
+        ") SELECT CAST(1 AS BIGINT) AS kind, w.place, a.id, a.in_scope FROM wanted w \
+         JOIN accounts a ON a.instance_id = $1 AND a.id = w.id \
+         WHERE a.connection_id = w.connection_id AND a.deleted_at IS NULL \
+         UNION ALL SELECT 2, w.place, a.id, a.in_scope FROM wanted w \
+         JOIN accounts a ON a.instance_id = $1 AND a.external_id = w.sent \
+         WHERE a.connection_id = w.connection_id AND a.deleted_at IS NULL \
+         UNION ALL SELECT 3, w.place, a.id, a.in_scope FROM wanted w \
+         JOIN accounts a ON a.instance_id = $1 AND a.user_name_key = w.sent_key \
+         AND a.deleted_at IS NULL WHERE a.connection_id = w.connection_id \
+         UNION ALL SELECT 4, w.place, a.id, a.in_scope FROM wanted w \
+         JOIN account_emails e ON e.instance_id = $1 AND e.value_key = w.sent_key \
+         JOIN accounts a ON a.instance_id = $1 AND a.id = e.account_id \
+         WHERE a.connection_id = w.connection_id AND a.deleted_at IS NULL \
+         UNION ALL SELECT 5, w.place, a.id, a.in_scope FROM wanted w \
+         JOIN accounts a ON a.instance_id = $1 AND a.employee_number = w.sent \
+         WHERE a.connection_id = w.connection_id AND a.deleted_at IS NULL ORDER BY 1 LIMIT 10000",
+    );
+    tx.fetch_all(sql).await
+}
+
+/// Locks accounts for sharing, so that nobody changes them before this transaction ends; whether that
+/// was needed. SQLite has one writer.
+pub async fn share(
+    tx: &mut Tx,
+    instance: InstanceId,
+    ids: &BTreeSet<AccountId>,
+) -> Result<bool, StoreError> {
+    if tx.dialect() == Dialect::Sqlite || ids.is_empty() {
+        return Ok(false);
+    }
+    let ids: Vec<AccountId> = ids.iter().copied().collect();
+    for ids in ids.chunks(BATCH_MAX) {
+        let mut sql =
+            Sql::new("SELECT id FROM accounts WHERE instance_id = $1 AND id IN ").bind(instance);
+        let for_share = tx.dialect().for_share();
+        sql.push_list(ids.iter().copied()).push(" ORDER BY id").push(for_share);
+        tx.execute(sql).await?;
+    }
+    Ok(true)
 }
 
 /// A reference to a manager that accounts of a connection hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
     /// The connection of the accounts.
     pub connection: ConnectionId,
@@ -277,19 +436,19 @@ pub async fn references(
     Ok(found)
 }
 
-/// Links all accounts that hold a reference to `manager`, or to nobody; those in `except` stay as
-/// they are. The ids of the accounts whose link changed.
+/// Links all accounts that hold a reference to `manager`; those in `except` stay as they are. The ids
+/// of the accounts whose link changed.
 pub async fn link(
     tx: &mut Tx,
     instance: InstanceId,
     reference: &Reference,
-    manager: Option<AccountId>,
+    manager: AccountId,
     except: &[AccountId],
     at: Timestamp,
 ) -> Result<Vec<AccountId>, StoreError> {
     let mut sql = Sql::new(
-        "UPDATE accounts SET manager_id = $4, version = version + 1, modified_at = $5 \
-         WHERE instance_id = $1 AND connection_id = $2 AND manager_ref = $3 \
+        "UPDATE accounts SET manager_id = $4, manager_wait = NULL, version = version + 1, \
+         modified_at = $5 WHERE instance_id = $1 AND connection_id = $2 AND manager_ref = $3 \
          AND manager_ref_key = $6 AND deleted_at IS NULL AND manager_id IS DISTINCT FROM $4",
     )
     .bind(instance)
@@ -302,6 +461,67 @@ pub async fn link(
         sql.push(" AND id NOT IN ").push_list(except.iter().copied());
     }
     sql.push(" RETURNING id");
+    changed(tx, sql).await
+}
+
+/// Unlinks those of `above` that hold a reference, because they would report to somebody below them. The
+/// ids of the accounts that changed.
+pub async fn refuse_circle(
+    tx: &mut Tx,
+    instance: InstanceId,
+    reference: &Reference,
+    above: &[AccountId],
+    at: Timestamp,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut sql = Sql::new(
+        "UPDATE accounts SET manager_id = NULL, manager_wait = $4, version = version + 1, \
+         modified_at = $5 WHERE instance_id = $1 AND connection_id = $2 AND manager_ref = $3 \
+         AND deleted_at IS NULL AND (manager_id IS NOT NULL OR manager_wait IS DISTINCT FROM $4) \
+         AND id IN ",
+    )
+    .bind(instance)
+    .bind(reference.connection)
+    .bind(reference.sent.as_str())
+    .bind(Waiting::Circle.word())
+    .bind(at);
+    sql.push_list(above.iter().copied()).push(" RETURNING id");
+    changed(tx, sql).await
+}
+
+/// Unlinks all accounts that hold one of these references, which name nobody now. The ids of the
+/// accounts that changed.
+pub async fn unlink(
+    tx: &mut Tx,
+    instance: InstanceId,
+    references: &[Reference],
+    waits: Waiting,
+    at: Timestamp,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut all = Vec::new();
+    for references in references.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "UPDATE accounts SET manager_id = NULL, manager_wait = $2, version = version + 1, \
+             modified_at = $3 WHERE instance_id = $1 AND deleted_at IS NULL \
+             AND (manager_id IS NOT NULL OR manager_wait IS DISTINCT FROM $2) \
+             AND manager_ref_key IN ",
+        )
+        .bind(instance)
+        .bind(waits.word())
+        .bind(at);
+        sql.push_list(references.iter().map(|reference| fold(&reference.sent).into_owned()));
+        sql.push(" AND (connection_id, manager_ref) IN (VALUES ");
+        sql.push_rows(
+            references.iter().map(|reference| {
+                [Bind::from(reference.connection), reference.sent.as_str().into()]
+            }),
+        );
+        sql.push(") RETURNING id");
+        all.extend(changed(tx, sql).await?);
+    }
+    Ok(all)
+}
+
+async fn changed(tx: &mut Tx, sql: Sql) -> Result<Vec<AccountId>, StoreError> {
     Ok(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id).collect())
 }
 
@@ -350,22 +570,12 @@ async fn read_chain(
     Ok(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id).collect())
 }
 
-/// The references of those of some accounts that are linked to nobody.
-pub async fn waiting(
-    tx: &mut Tx,
-    instance: InstanceId,
-    ids: &[AccountId],
-) -> Result<Vec<Reference>, StoreError> {
-    let mut found = Vec::new();
-    for ids in ids.chunks(BATCH_MAX) {
-        let mut sql = Sql::new(
-            "SELECT DISTINCT a.connection_id, a.manager_ref FROM accounts a \
-             WHERE a.instance_id = $1 AND a.connection_id IS NOT NULL AND a.deleted_at IS NULL \
-             AND a.manager_ref IS NOT NULL AND a.manager_id IS NULL AND a.id IN ",
-        )
-        .bind(instance);
-        sql.push_list(ids.iter().copied());
-        found.extend(tx.fetch_all::<Reference>(sql).await?);
-    }
-    Ok(found)
+/// The references that wait because the link would have closed a circle.
+pub async fn in_circles(tx: &mut Tx, instance: InstanceId) -> Result<Vec<Reference>, StoreError> {
+    let sql = Sql::new(
+        "SELECT DISTINCT a.connection_id, a.manager_ref FROM accounts a WHERE a.instance_id = $1 \
+         AND a.manager_wait = 'circle' AND a.connection_id IS NOT NULL AND a.deleted_at IS NULL \
+         LIMIT 1000",
+    );
+    tx.fetch_all(sql.bind(instance)).await
 }

@@ -60,6 +60,12 @@ impl Record for Known {
     }
 }
 
+impl Known {
+    fn pair(self) -> (MemberId, MemberKind) {
+        (self.0, self.1)
+    }
+}
+
 /// Those of `ids` that are live accounts or groups which the viewer can see, and which they are.
 pub async fn known(
     tx: &mut Tx,
@@ -84,16 +90,16 @@ pub async fn known(
         push_visible(&mut sql, viewer, " AND (g.connection_id IS NULL OR g.connection_id = ");
         found.extend(tx.fetch_all::<Known>(sql).await?);
     }
-    Ok(found.into_iter().map(|Known(id, kind)| (id, kind)).collect())
+    Ok(found.into_iter().map(Known::pair).collect())
 }
 
-/// Adds members; the ids of those that were not there yet.
+/// Adds members; those that were not there yet.
 pub async fn add(
     tx: &mut Tx,
     instance: InstanceId,
     group: GroupId,
     members: &[(MemberId, MemberKind)],
-) -> Result<Vec<MemberId>, StoreError> {
+) -> Result<Vec<(MemberId, MemberKind)>, StoreError> {
     let mut added = Vec::new();
     for members in members.chunks(BATCH_MAX) {
         let mut sql = Sql::new(
@@ -102,19 +108,19 @@ pub async fn add(
         sql.push_rows(members.iter().map(|&(id, kind)| {
             [Bind::from(instance), group.into(), id.into(), kind.word().into()]
         }));
-        sql.push(" ON CONFLICT DO NOTHING RETURNING member_id AS id");
-        added.extend(tx.fetch_all::<Id<MemberId>>(sql).await?.into_iter().map(|Id(id)| id));
+        sql.push(" ON CONFLICT DO NOTHING RETURNING member_id AS id, member_kind AS kind");
+        added.extend(tx.fetch_all::<Known>(sql).await?.into_iter().map(Known::pair));
     }
     Ok(added)
 }
 
-/// Removes members; the ids of those that were there.
+/// Removes members; those that were there.
 pub async fn remove(
     tx: &mut Tx,
     instance: InstanceId,
     group: GroupId,
     members: &[MemberId],
-) -> Result<Vec<MemberId>, StoreError> {
+) -> Result<Vec<(MemberId, MemberKind)>, StoreError> {
     let mut removed = Vec::new();
     for members in members.chunks(BATCH_MAX) {
         let mut sql = Sql::new(
@@ -122,8 +128,9 @@ pub async fn remove(
         )
         .bind(instance)
         .bind(group);
-        sql.push_list(members.iter().copied()).push(" RETURNING member_id AS id");
-        removed.extend(tx.fetch_all::<Id<MemberId>>(sql).await?.into_iter().map(|Id(id)| id));
+        sql.push_list(members.iter().copied());
+        sql.push(" RETURNING member_id AS id, member_kind AS kind");
+        removed.extend(tx.fetch_all::<Known>(sql).await?.into_iter().map(Known::pair));
     }
     Ok(removed)
 }

@@ -10,12 +10,14 @@ pub mod connections;
 pub mod groups;
 pub mod instances;
 pub mod keys;
+pub mod licences;
 pub mod memberships;
 mod migrations;
 pub mod page_marks;
 pub mod query;
 pub mod row;
 pub mod schemas;
+pub mod scope;
 pub mod signing;
 pub mod sql;
 pub mod tenants;
@@ -41,6 +43,10 @@ pub enum StoreError {
     /// The row is no longer in the version that was read; doing it again will help.
     #[error("the row has changed since it was read")]
     Stale,
+    /// Somebody else is giving or freeing a seat; doing it again, with the licence locked first, will
+    /// help.
+    #[error("the seats of the licence are being counted by somebody else")]
+    SeatsBusy,
     /// The database cannot be reached, is read-only or full; nothing was kept.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),

@@ -10,8 +10,8 @@ use super::StoreError;
 use super::audit::Category;
 use crate::directory::{
     AccountId, ConnectionId, ConnectionKind, ConnectionStatus, Entering, GroupId, HandWord,
-    Incomplete, InstanceId, KeyId, MemberId, MemberKind, PickUp, Profile, RunId, Scope, Status,
-    StatusReason, TenantId, Timestamp, Waiting, ids::AuditId,
+    Incomplete, InstanceId, KeyId, MemberId, MemberKind, PickUp, Profile, RunId, Scope, SeatPolicy,
+    Status, StatusReason, TenantId, Timestamp, Waiting, ids::AuditId,
 };
 use crate::scim::definition::Holder;
 use crate::scim::schemas::Password;
@@ -111,6 +111,7 @@ words!(
     PickUp,
     Profile,
     Scope,
+    SeatPolicy,
     Status,
     StatusReason,
     Waiting

@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
 use super::row::{Record, Row};
 use super::sql::{Bind, Sql};
 use super::{BATCH_MAX, StoreError, migrations};
+use crate::directory::InstanceId;
 
 /// How long a request waits for a connection before it is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,6 +66,15 @@ impl Dialect {
         }
     }
 
+    /// Locks a row unless somebody else has: then there is no row in the answer.
+    #[must_use]
+    pub fn for_update_unless_locked(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
     /// Lets nobody change rows that a decision rests on, but lets others rest on them too.
     #[must_use]
     pub fn for_share(self) -> &'static str {
@@ -82,6 +92,17 @@ pub enum StillTable {
     Accounts,
     /// The groups.
     Groups,
+    /// Who belongs to which group.
+    Memberships,
+}
+
+/// What a transaction does with groups that are members of groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nesting {
+    /// It decides by where they are.
+    Counts,
+    /// It adds, removes or deletes them.
+    Moves,
 }
 
 /// A connection for reading, or a transaction for writing. Dropped without [`Tx::commit`], nothing
@@ -272,6 +293,25 @@ impl Tx {
         Ok(())
     }
 
+    /// Makes a transaction that moves groups about wait for those that count on where groups are, and
+    /// the other way round, until it ends. SQLite has one writer, so nothing need be done.
+    pub async fn hold_nesting(
+        &mut self,
+        instance: InstanceId,
+        hold: Nesting,
+    ) -> Result<(), StoreError> {
+        if self.dialect() == Dialect::Sqlite {
+            return Ok(());
+        }
+        let sql = match hold {
+            Nesting::Counts => {
+                Sql::new("SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))")
+            }
+            Nesting::Moves => Sql::new("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"),
+        };
+        self.execute(sql.bind(format!("scimd nesting {instance}"))).await.map(drop)
+    }
+
     /// Lets nobody write to the accounts or the groups of any instance until the transaction ends, and
     /// waits for those who have. SQLite has one writer, so nothing need be done.
     pub async fn hold_still(&mut self, table: StillTable) -> Result<(), StoreError> {
@@ -281,6 +321,7 @@ impl Tx {
         let sql = match table {
             StillTable::Accounts => Sql::new("LOCK TABLE accounts IN SHARE MODE"),
             StillTable::Groups => Sql::new("LOCK TABLE groups IN SHARE MODE"),
+            StillTable::Memberships => Sql::new("LOCK TABLE memberships IN SHARE MODE"),
         };
         self.execute(sql).await.map(drop)
     }

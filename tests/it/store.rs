@@ -125,7 +125,8 @@ both! {
         let mut checked = 0;
         for (file, statement) in statements() {
             // What only PostgreSQL has, and only PostgreSQL is asked.
-            if statement.starts_with("LOCK ") && !database.is_postgres() {
+            let only_postgres = statement.starts_with("LOCK ") || statement.contains("pg_advisory");
+            if only_postgres && !database.is_postgres() {
                 continue;
             }
             let complete = complete(&statement);
@@ -189,6 +190,13 @@ fn literals(code: &str) -> Vec<String> {
 
 /// A statement with something in the place of the list that follows it.
 fn complete(statement: &str) -> String {
+    if statement.starts_with("WITH ")
+        && (statement.ends_with(" IN ") || statement.ends_with("(VALUES "))
+    {
+        let columns = statement.split_once(')').unwrap().0.matches(',').count() + 1;
+        let columns = if statement.ends_with(" IN ") { 1 } else { columns };
+        return format!("{statement}({})) SELECT 1", vec!["NULL"; columns].join(", "));
+    }
     if let Some(columns) = statement.strip_suffix(" VALUES ") {
         let list = columns.rsplit_once('(').unwrap().1;
         let nulls = vec!["NULL"; list.split(',').count()].join(", ");

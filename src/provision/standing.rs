@@ -1,0 +1,267 @@
+//! Whether a person may enter: the stored status always equals what the rules make of the facts.
+//!
+//! An account is first written as if a seat were free, then [`settle`] looks at the terms (the scope of
+//! the connection, the licence of the instance) and corrects it. In this order a change of the terms
+//! misses nobody: it waits for all who have written. Who leaves frees a seat, and the first in the queue
+//! enters in the same transaction.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Result;
+use crate::directory::rules::{Facts, effective_status, overtaken, wants_seat};
+use crate::directory::{
+    Account, AccountId, Hand, InstanceId, Licence, Scope, SeatPolicy, Status, StatusReason,
+};
+use crate::scim::{ErrorKind, ScimError};
+use crate::store::accounts::{self, Standing};
+use crate::store::audit::{self, Author, Category};
+use crate::store::{Tx, licences, scope};
+
+/// The rule that lets in who has waited.
+const SEAT_FREE: &str = "a seat became free";
+
+/// What is known of an account. Whoever is active has a seat.
+pub(super) fn facts(account: &Account) -> Facts {
+    Facts {
+        deleted: account.deleted_at.is_some(),
+        hand: account.hand.and_then(Hand::in_force),
+        active: account.active,
+        in_scope: account.in_scope,
+        protected: account.protected,
+        seat: account.status == Status::Active,
+    }
+}
+
+/// The status as it is if a seat is free: what an account is written with before [`settle`].
+pub(super) fn judge(account: &mut Account) {
+    let facts = Facts { seat: true, ..facts(account) };
+    (account.status, account.reason) = effective_status(facts);
+    account.queued_at = None;
+}
+
+fn has_seat(account: &Account) -> bool {
+    account.status == Status::Active && !account.protected
+}
+
+/// Brings the scope and the seat of an account in order that was just written, and its row with them.
+pub(super) async fn settle(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    before: Option<&Account>,
+    after: &mut Account,
+) -> Result<()> {
+    let written = after.clone();
+    let moved = before.is_none_or(|before| before.connection != after.connection);
+    let had = before.is_some_and(has_seat);
+    if !moved && had == wants_seat(facts(after)) {
+        return Ok(());
+    }
+    let terms = licences::terms(tx, instance, after.connection).await?;
+    if moved {
+        after.in_scope = match (terms.scope, before) {
+            (Scope::All, _) => true,
+            (Scope::Groups, None) => false,
+            (Scope::Groups, Some(_)) => scope::is_in_scope(tx, instance, after.id).await?,
+        };
+        judge(after);
+    }
+    let wants = wants_seat(facts(after));
+    if terms.is_limited && wants != had {
+        let seats = if wants { Seats::Take } else { Seats::Free };
+        seat(tx, instance, author, before, after, seats).await?;
+    }
+    let standing =
+        |account: &Account| (account.in_scope, account.status, account.reason, account.queued_at);
+    if standing(after) != standing(&written) {
+        accounts::correct_standing(tx, instance, after).await?;
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seats {
+    Take,
+    Free,
+}
+
+/// Takes or frees the seat of one account under the lock of the licence.
+async fn seat(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    before: Option<&Account>,
+    after: &mut Account,
+    seats: Seats,
+) -> Result<()> {
+    let Some(mut licence) = licences::lock(tx, instance).await? else { return Ok(()) };
+    match seats {
+        Seats::Free => {
+            licence.seats_taken -= 1;
+            fill(tx, instance, author, licence).await
+        }
+        Seats::Take if licence.free() > 0 => {
+            licence.seats_taken += 1;
+            Ok(licences::set(tx, instance, licence).await?)
+        }
+        Seats::Take => {
+            let queued_at = before.and_then(|before| before.queued_at);
+            if licence.policy == SeatPolicy::Stop && queued_at.is_none() {
+                return Err(no_seat(licence).into());
+            }
+            (after.status, after.reason) = (Status::Blocked, Some(StatusReason::NoSeat));
+            after.queued_at = queued_at.or(Some(author.at));
+            Ok(())
+        }
+    }
+}
+
+fn no_seat(licence: Licence) -> ScimError {
+    let detail = format!(
+        "the licence has no free seat ({} of {} are taken): suspend somebody or raise the limit; the \
+         policy \"stop\" of this instance refuses whoever comes beyond it",
+        licence.seats_taken, licence.seats_max
+    );
+    ScimError::new(ErrorKind::Forbidden, detail)
+}
+
+/// Lets in those who have waited longest, as many as seats are free, and keeps the count.
+pub(super) async fn fill(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    mut licence: Licence,
+) -> Result<()> {
+    while licence.free() > 0 {
+        let page = licence.free().min(500);
+        let waiting = accounts::queue(tx, instance, page).await?;
+        let entering: Vec<_> = waiting
+            .iter()
+            .map(|before| {
+                let mut after = before.clone();
+                judge(&mut after);
+                (before, after)
+            })
+            .collect();
+        licence.seats_taken += count(&entering);
+        write(tx, instance, author, &entering, Some(SEAT_FREE), None).await?;
+        if count(&waiting) < page {
+            break;
+        }
+    }
+    Ok(licences::set(tx, instance, licence).await?)
+}
+
+fn count<T>(items: &[T]) -> i64 {
+    i64::try_from(items.len()).unwrap_or(i64::MAX)
+}
+
+/// Moves people into or out of the scope of their connection, all at once: what it costs follows the
+/// number of people who move. The accounts are locked; `cause` goes into the audit trail of each.
+pub(super) async fn move_many(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    locked: &[Account],
+    in_scope: impl Fn(&Account) -> bool,
+    cause: Option<&Value>,
+) -> Result<Vec<AccountId>> {
+    let mut moved = Vec::new();
+    for before in locked.iter().filter(|account| account.in_scope != in_scope(account)) {
+        let hand = overtaken(before.hand, author.at);
+        let mut after = Account { in_scope: !before.in_scope, hand, ..before.clone() };
+        judge(&mut after);
+        moved.push((before, after));
+    }
+    if moved.is_empty() {
+        return Ok(Vec::new());
+    }
+    let freed = moved.iter().filter(|(was, is)| has_seat(was) && !has_seat(is)).count();
+    let taking = moved.iter().filter(|(was, is)| !has_seat(was) && has_seat(is)).count();
+    let licence = if freed + taking > 0 { licences::lock(tx, instance).await? } else { None };
+    if let Some(mut licence) = licence {
+        // While a seat is free nobody waits: newcomers take what is free, then queue.
+        let mut free = licence.free();
+        for (was, is) in moved.iter_mut().filter(|(was, is)| !has_seat(was) && has_seat(is)) {
+            if free > 0 {
+                (free, licence.seats_taken) = (free - 1, licence.seats_taken + 1);
+            } else {
+                (is.status, is.reason) = (Status::Blocked, Some(StatusReason::NoSeat));
+                is.queued_at = was.queued_at.or(Some(author.at));
+            }
+        }
+        licence.seats_taken -= i64::try_from(freed).unwrap_or(0);
+        write(tx, instance, author, &moved, None, cause).await?;
+        fill(tx, instance, author, licence).await?;
+    } else {
+        write(tx, instance, author, &moved, None, cause).await?;
+    }
+    let pairs: Vec<_> = moved.iter().map(|(was, is)| (Some(*was), is)).collect();
+    super::manager::settle(tx, instance, author, &pairs).await?;
+    Ok(moved.iter().map(|(_, is)| is.id).collect())
+}
+
+/// Keeps the new standing of some accounts, one statement for all that have the same, and says so in the
+/// audit trail of each.
+async fn write(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    changed: &[(&Account, Account)],
+    rule: Option<&str>,
+    cause: Option<&Value>,
+) -> Result<()> {
+    let mut alike: BTreeMap<Standing, Vec<AccountId>> = BTreeMap::new();
+    for (was, is) in changed {
+        let overtaken_at = is.hand.and_then(|hand| hand.overtaken_at);
+        let standing = Standing {
+            in_scope: is.in_scope,
+            status: is.status,
+            reason: is.reason,
+            queued_at: is.queued_at,
+            overtaken_at: overtaken_at.filter(|_| was.hand != is.hand),
+        };
+        alike.entry(standing).or_default().push(is.id);
+    }
+    for (standing, ids) in &alike {
+        accounts::set_standing(tx, instance, ids, standing, author.at).await?;
+    }
+    let events: Vec<_> = changed
+        .iter()
+        .map(|(was, is)| {
+            let event = author.event(Category::UserSync, "account.changed", "account", is.id.0);
+            let (before, mut after) = (said(was), said(is));
+            after.retain(|key, value| before.get(key) != Some(value));
+            let before = before.into_iter().filter(|(key, _)| after.contains_key(key)).collect();
+            if let Some(cause) = cause {
+                after.insert("cause".to_owned(), cause.clone());
+            }
+            let rule = rule.map(str::to_owned);
+            audit::Event {
+                before: Some(Value::Object(before)),
+                after: Some(Value::Object(after)),
+                rule: rule.or_else(|| is.reason.map(|reason| reason.word().to_owned())),
+                ..event
+            }
+        })
+        .collect();
+    Ok(audit::append(tx, instance, &events).await?)
+}
+
+/// The facts of an account that the audit trail compares, and what the rules made of them.
+pub(super) fn said(account: &Account) -> serde_json::Map<String, Value> {
+    let hand = account.hand.and_then(Hand::in_force);
+    let facts = json!({
+        "status": account.status,
+        "statusReason": account.reason,
+        "inScope": account.in_scope,
+        "hand": hand,
+        "protected": account.protected,
+    });
+    match facts {
+        Value::Object(facts) => facts,
+        _ => serde_json::Map::new(),
+    }
+}
