@@ -24,6 +24,10 @@ CREATE INDEX accounts_by_protection ON accounts (instance_id, id)
     WHERE protected;
 CREATE INDEX accounts_by_missing ON accounts (instance_id, id)
     WHERE missing IS NOT NULL;
+CREATE INDEX accounts_by_manager_wait ON accounts (instance_id, id)
+    WHERE manager_wait IS NOT NULL;
+CREATE INDEX accounts_by_tombstone ON accounts (instance_id, user_name_key)
+    WHERE deleted_at IS NOT NULL;
 CREATE INDEX accounts_by_circle ON accounts (instance_id, id)
     WHERE manager_wait = 'circle';
 

@@ -6,10 +6,12 @@
 pub mod account;
 pub mod connection;
 pub mod group;
+pub mod hand;
 pub mod ids;
 pub mod licence;
 pub mod rules;
 pub mod time;
+pub mod why;
 
 pub use account::{Account, Hand, HandWord, ManagerLink, Status, StatusReason, Waiting};
 pub use connection::{

@@ -30,7 +30,9 @@ pub(super) async fn attach(
     after: &mut Account,
 ) -> Result<()> {
     let same = before.filter(|before| {
-        before.manager.sent == after.manager.sent && before.connection == after.connection
+        before.manager.sent == after.manager.sent
+            && before.connection == after.connection
+            && before.deleted_at.is_none()
     });
     let mut keys = changed_identifiers(before, after);
     if same.is_none() {

@@ -4,17 +4,22 @@
 //! [`Caller`], which only an authenticated request or a configured job can make.
 
 mod groups;
+mod hand;
+mod licence;
 mod list;
 mod manager;
 mod members;
+mod org;
 mod profile;
 mod render;
 mod resource;
+mod runs;
 pub mod schemas;
 mod scope;
 pub mod setup;
 mod standing;
 mod users;
+mod why;
 
 use std::sync::Arc;
 
@@ -33,11 +38,17 @@ use crate::store::{Store, StoreError};
 use uuid::Uuid;
 
 pub use groups::{Groups, SentGroup};
+pub use hand::{CHOSEN_MAX, Done};
+pub use licence::{LicenceState, Limit, SEATS_MAX};
 pub use list::{SCAN_ROWS_MAX, Sought};
 pub use members::ANSWERED_MEMBERS_MAX;
+pub use org::REPORTS_PAGE_MAX;
 pub use profile::habits;
 pub use resource::Resource;
+pub use runs::Step;
+pub use scope::{SYNC_GROUPS_MAX, ScopePreview};
 pub use users::Users;
+pub use why::{By, Cause, LastWord, Why};
 
 /// How often a transaction is tried before contention becomes an error.
 const ATTEMPTS_MAX: u32 = 8;

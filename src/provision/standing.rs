@@ -54,7 +54,8 @@ pub(super) async fn settle(
     after: &mut Account,
 ) -> Result<()> {
     let written = after.clone();
-    let moved = before.is_none_or(|before| before.connection != after.connection);
+    let moved = before
+        .is_none_or(|before| before.connection != after.connection || before.deleted_at.is_some());
     let had = before.is_some_and(has_seat);
     if !moved && had == wants_seat(facts(after)) {
         return Ok(());

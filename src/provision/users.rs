@@ -226,20 +226,8 @@ impl Resource for Users {
             ..before.clone()
         };
         standing::judge(&mut after);
-        manager::attach(tx, caller.instance, Some(&before), &mut after).await?;
-        accounts::update(tx, caller.instance, &before, &after).await?;
-        standing::settle(tx, caller.instance, author, Some(&before), &mut after).await?;
-        manager::settle(tx, caller.instance, author, &[(Some(&before), &after)]).await?;
-        finish::<Users>(
-            tx,
-            caller.instance,
-            &caller.schemas,
-            author,
-            Some(&before),
-            &after,
-            "deleted",
-        )
-        .await
+        write(tx, caller.instance, &caller.schemas, author, &before, after, "deleted").await?;
+        Ok(())
     }
 }
 
@@ -299,15 +287,28 @@ async fn keep(
         ..before.clone()
     };
     derive(&mut after)?;
-    manager::attach(tx, caller.instance, Some(&before), &mut after).await?;
-    accounts::update(tx, caller.instance, &before, &after)
+    let action = if picked_up { "picked_up" } else { "changed" };
+    write(tx, caller.instance, &caller.schemas, author, &before, after, action).await
+}
+
+/// Keeps a changed account, with its seat, its links and its row in the audit trail; `done` is what
+/// happened to it. Whoever changes an account, a connection or an administrator, ends here.
+pub(super) async fn write(
+    tx: &mut Tx,
+    instance: InstanceId,
+    schemas: &Arc<Schemas>,
+    author: &Author,
+    before: &Account,
+    mut after: Account,
+    done: &str,
+) -> Result<Account> {
+    manager::attach(tx, instance, Some(before), &mut after).await?;
+    accounts::update(tx, instance, before, &after)
         .await
         .map_err(|error| conflict_on(error, "userName", &after.user_name, "account"))?;
-    standing::settle(tx, caller.instance, author, Some(&before), &mut after).await?;
-    manager::settle(tx, caller.instance, author, &[(Some(&before), &after)]).await?;
-    let action = if picked_up { "picked_up" } else { "changed" };
-    finish::<Users>(tx, caller.instance, &caller.schemas, author, Some(&before), &after, action)
-        .await?;
+    standing::settle(tx, instance, author, Some(before), &mut after).await?;
+    manager::settle(tx, instance, author, &[(Some(before), &after)]).await?;
+    finish::<Users>(tx, instance, schemas, author, Some(before), &after, done).await?;
     Ok(after)
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::query::Table;
-use super::row::{Count, Id, Record, Row};
+use super::query::{Purpose, Table};
+use super::row::{Id, Record, Row};
 use super::sql::Bind;
 use super::waist::Dialect;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
@@ -27,6 +28,18 @@ pub const TABLE: Table = Table {
              r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, \
              r.fields, r.local_fields FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
     count: "SELECT COUNT(*) AS n FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
+};
+
+/// How deleted accounts are read.
+pub const TOMBSTONE_TABLE: Table = Table {
+    select: "SELECT r.id, r.connection_id, r.user_name, r.external_id, r.display_name, \
+             r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
+             r.document, r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, \
+             r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, \
+             r.fields, r.local_fields FROM accounts r \
+             WHERE r.instance_id = $1 AND r.deleted_at IS NOT NULL",
+    count: "SELECT COUNT(*) AS n FROM accounts r WHERE r.instance_id = $1 \
+            AND r.deleted_at IS NOT NULL",
 };
 
 impl Record for Account {
@@ -111,6 +124,46 @@ pub async fn lock(
     Ok(found)
 }
 
+/// The next live accounts of a connection in the order of their ids.
+pub async fn page_of(
+    tx: &mut Tx,
+    instance: InstanceId,
+    connection: ConnectionId,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Account>, StoreError> {
+    tx.fetch_all(of_connection(instance, connection, after, limit)).await
+}
+
+/// The same, locked.
+pub async fn lock_page(
+    tx: &mut Tx,
+    instance: InstanceId,
+    connection: ConnectionId,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Account>, StoreError> {
+    let mut sql = of_connection(instance, connection, after, limit);
+    let for_update = tx.dialect().for_update();
+    sql.push(for_update);
+    tx.fetch_all(sql).await
+}
+
+fn of_connection(
+    instance: InstanceId,
+    connection: ConnectionId,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Sql {
+    let mut sql = Sql::new(TABLE.select).bind(instance);
+    sql.push(" AND r.connection_id = ").push_bind(connection);
+    if let Some(after) = after {
+        sql.push(" AND r.id > ").push_bind(after);
+    }
+    sql.push(" ORDER BY r.id LIMIT ").push_bind(limit);
+    sql
+}
+
 /// The first `limit` accounts that wait for a seat, locked, in the order of their arrival.
 pub async fn queue(
     tx: &mut Tx,
@@ -124,18 +177,108 @@ pub async fn queue(
     tx.fetch_all(sql).await
 }
 
-/// How many accounts have a seat, and how many wait for one.
-pub async fn count_seats(tx: &mut Tx, instance: InstanceId) -> Result<(i64, i64), StoreError> {
-    let taken = Sql::new(
-        "SELECT COUNT(*) AS n FROM accounts WHERE instance_id = $1 AND deleted_at IS NULL \
-         AND status = 'active' AND NOT protected",
+/// The seats of an instance, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seats {
+    /// How many accounts have one.
+    pub taken: i64,
+    /// How many wait for one.
+    pub waiting: i64,
+}
+
+impl Record for Seats {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self { taken: row.get("taken")?, waiting: row.get("waiting")? })
+    }
+}
+
+/// Counts the seats of an instance; looks at all of its accounts.
+pub async fn count_seats(tx: &mut Tx, instance: InstanceId) -> Result<Seats, StoreError> {
+    let sql = Sql::new(
+        "SELECT COUNT(CASE WHEN a.status = 'active' AND NOT a.protected THEN 1 END) AS taken, \
+         COUNT(a.queued_at) AS waiting FROM accounts a \
+         WHERE a.instance_id = $1 AND a.deleted_at IS NULL",
     );
-    let waiting = Sql::new(
-        "SELECT COUNT(*) AS n FROM accounts WHERE instance_id = $1 AND queued_at IS NOT NULL",
-    );
-    let taken = tx.fetch_optional::<Count>(taken.bind(instance)).await?;
-    let waiting = tx.fetch_optional::<Count>(waiting.bind(instance)).await?;
-    Ok((taken.map_or(0, |count| count.0), waiting.map_or(0, |count| count.0)))
+    let seats = tx.fetch_optional(sql.bind(instance)).await?;
+    Ok(seats.unwrap_or(Seats { taken: 0, waiting: 0 }))
+}
+
+/// Some live accounts.
+pub async fn some(
+    tx: &mut Tx,
+    instance: InstanceId,
+    ids: &[AccountId],
+) -> Result<Vec<Account>, StoreError> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(TABLE.select).bind(instance);
+        sql.push(" AND r.id IN ").push_list(ids.iter().copied());
+        found.extend(tx.fetch_all::<Account>(sql).await?);
+    }
+    Ok(found)
+}
+
+/// The live accounts that are linked to a manager, in the order of their ids.
+pub async fn reports(
+    tx: &mut Tx,
+    instance: InstanceId,
+    manager: AccountId,
+    after: Option<AccountId>,
+    limit: i64,
+) -> Result<Vec<Account>, StoreError> {
+    let mut sql = Sql::new(TABLE.select).bind(instance);
+    sql.push(" AND r.manager_id = ").push_bind(manager);
+    push_after(&mut sql, after, limit);
+    tx.fetch_all(sql).await
+}
+
+/// The live accounts whose reference to a manager waits, in the order of their ids.
+pub async fn unlinked(
+    tx: &mut Tx,
+    instance: InstanceId,
+    after: Option<AccountId>,
+    limit: i64,
+) -> Result<Vec<Account>, StoreError> {
+    let mut sql = Sql::new(TABLE.select).bind(instance);
+    sql.push(" AND r.manager_wait IS NOT NULL");
+    push_after(&mut sql, after, limit);
+    tx.fetch_all(sql).await
+}
+
+fn push_after(sql: &mut Sql, after: Option<AccountId>, limit: i64) {
+    if let Some(after) = after {
+        sql.push(" AND r.id > ").push_bind(after);
+    }
+    sql.push(" ORDER BY r.id LIMIT ").push_bind(limit);
+}
+
+/// An account by its id or its user name among those that were deleted; the last one of that name.
+pub async fn tombstone(
+    tx: &mut Tx,
+    instance: InstanceId,
+    name: Tombstone<'_>,
+    purpose: Purpose,
+) -> Result<Option<Account>, StoreError> {
+    let mut sql = Sql::new(TOMBSTONE_TABLE.select).bind(instance);
+    match name {
+        Tombstone::Id(id) => sql.push(" AND r.id = ").push_bind(id),
+        Tombstone::UserName(key) => sql.push(" AND r.user_name_key = ").push_bind(key),
+    };
+    sql.push(" ORDER BY r.deleted_at DESC, r.id LIMIT 1");
+    if purpose == Purpose::Change {
+        let for_update = tx.dialect().for_update();
+        sql.push(for_update);
+    }
+    tx.fetch_optional(sql).await
+}
+
+/// How a deleted account is named.
+#[derive(Debug, Clone, Copy)]
+pub enum Tombstone<'n> {
+    /// By its id.
+    Id(AccountId),
+    /// By its folded user name.
+    UserName(&'n str),
 }
 
 /// What the rules made of an account: what several accounts can have in common.
@@ -553,7 +696,8 @@ pub async fn chain_above(
     Ok(chain)
 }
 
-async fn read_chain(
+/// An account and all its managers upwards, nearest first, as they are just now.
+pub async fn read_chain(
     tx: &mut Tx,
     instance: InstanceId,
     id: AccountId,

@@ -190,3 +190,18 @@ pub async fn of_target(
     );
     tx.fetch_all(sql.bind(instance).bind(target).bind(limit)).await
 }
+
+/// The events about one target, newest first.
+pub async fn latest_of_target(
+    tx: &mut Tx,
+    instance: InstanceId,
+    target: Uuid,
+    limit: i64,
+) -> Result<Vec<Event>, StoreError> {
+    let sql = Sql::new(
+        "SELECT id, at, category, action, actor, connection_id, key_id, target_kind, target_id, \
+         member_id, before, after, rule, request_id, run_id FROM audit_events \
+         WHERE instance_id = $1 AND target_id = $2 ORDER BY id DESC LIMIT $3",
+    );
+    tx.fetch_all(sql.bind(instance).bind(target).bind(limit)).await
+}

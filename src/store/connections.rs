@@ -3,7 +3,7 @@
 use super::row::Row;
 use super::{Record, Sql, StoreError, Tx};
 use crate::directory::{
-    Connection, ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId,
+    Connection, ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, Scope,
 };
 use serde_json::Value;
 
@@ -59,6 +59,17 @@ pub async fn insert(
     .bind(connection.profile.word())
     .bind(connection.created_at);
     tx.execute(bind_settings(sql, &connection.settings)).await.map(drop)
+}
+
+/// Keeps the scope of a connection; its sync groups are rows of [`super::scope`].
+pub async fn set_scope(
+    tx: &mut Tx,
+    instance: InstanceId,
+    id: ConnectionId,
+    scope: Scope,
+) -> Result<(), StoreError> {
+    let sql = Sql::new("UPDATE connections SET scope = $3 WHERE instance_id = $1 AND id = $2");
+    tx.execute(sql.bind(instance).bind(id).bind(scope.word())).await.map(drop)
 }
 
 /// Keeps changed settings of a connection.

@@ -16,6 +16,7 @@ mod migrations;
 pub mod page_marks;
 pub mod query;
 pub mod row;
+pub mod runs;
 pub mod schemas;
 pub mod scope;
 pub mod signing;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::audit::Category;
+use super::runs::{RunKind, RunState};
 use crate::directory::{
     AccountId, ConnectionId, ConnectionKind, ConnectionStatus, Entering, GroupId, HandWord,
     Incomplete, InstanceId, KeyId, MemberId, MemberKind, PickUp, Profile, RunId, Scope, SeatPolicy,
@@ -110,6 +111,8 @@ words!(
     Password,
     PickUp,
     Profile,
+    RunKind,
+    RunState,
     Scope,
     SeatPolicy,
     Status,

@@ -153,6 +153,12 @@ impl From<Uuid> for Bind {
     }
 }
 
+impl From<Option<Uuid>> for Bind {
+    fn from(id: Option<Uuid>) -> Self {
+        Self::Uuid(id)
+    }
+}
+
 impl From<Timestamp> for Bind {
     fn from(time: Timestamp) -> Self {
         Self::Integer(Some(time.0))

@@ -1,0 +1,99 @@
+//! The administrator's hand: what an administrator can do to an account, and what becomes of it.
+
+use super::connection::words;
+use super::{Account, Hand, HandWord, Timestamp};
+
+words! {
+    /// What an administrator does to an account.
+    Act {
+        /// Keeps the person out until released.
+        Hold = "hold",
+        /// Ends a hold.
+        Release = "release",
+        /// Keeps the person out until the identity provider's next word.
+        Suspend = "suspend",
+        /// Lets the person in until the identity provider's next word.
+        Reactivate = "reactivate",
+        /// Deletes the account; it can be restored.
+        Delete = "delete",
+        /// Brings a deleted account back as it was.
+        Restore = "restore",
+        /// Takes the account from its connection, which can then pick it up again or never sees it.
+        MakeLocal = "make-local",
+    }
+}
+
+/// How long a deleted account can be restored, in days.
+pub const RESTORE_DAYS_MAX: i64 = 30;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// What an act comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The account becomes this; its status is for the rules to say.
+    Changed(Box<Account>),
+    /// It is so already.
+    Unchanged,
+    /// It cannot be done; why, and what to do instead.
+    Refused(String),
+}
+
+/// What becomes of an account when an administrator does something to it.
+#[must_use]
+pub fn act(account: &Account, act: Act, at: Timestamp) -> Outcome {
+    if (act == Act::Restore) != account.deleted_at.is_some() {
+        return match act {
+            Act::Restore => Outcome::Unchanged,
+            _ => Outcome::Refused("it is deleted: restore it first".to_owned()),
+        };
+    }
+    let in_force = account.hand.and_then(Hand::in_force);
+    let with = |hand: Option<HandWord>| {
+        let hand = hand.map(|word| Hand { word, at, overtaken_at: None });
+        Outcome::Changed(Box::new(Account { hand, ..account.clone() }))
+    };
+    match (act, in_force) {
+        (Act::Hold, Some(HandWord::Held)) => Outcome::Unchanged,
+        (Act::Hold, _) => with(Some(HandWord::Held)),
+        (Act::Release, Some(HandWord::Held)) => with(None),
+        (Act::Release, _) => Outcome::Unchanged,
+        (Act::Suspend | Act::Reactivate, Some(HandWord::Held)) => {
+            Outcome::Refused("it is held: release it first".to_owned())
+        }
+        (Act::Suspend, Some(HandWord::Suspended)) => Outcome::Unchanged,
+        (Act::Suspend, _) => with(Some(HandWord::Suspended)),
+        (Act::Reactivate, _) if account.active && account.in_scope => match in_force {
+            Some(HandWord::Suspended) => with(None),
+            _ => Outcome::Unchanged,
+        },
+        (Act::Reactivate, Some(HandWord::Reactivated)) => Outcome::Unchanged,
+        (Act::Reactivate, _) => with(Some(HandWord::Reactivated)),
+        (Act::Delete, _) => {
+            let hand = Some(Hand { word: HandWord::Deleted, at, overtaken_at: None });
+            let deleted = Account { hand, deleted_at: Some(at), ..account.clone() };
+            Outcome::Changed(Box::new(deleted))
+        }
+        (Act::Restore, _) => restore(account, at),
+        (Act::MakeLocal, _) if account.connection.is_none() => Outcome::Unchanged,
+        (Act::MakeLocal, _) => {
+            let local = Account {
+                connection: None,
+                in_scope: true,
+                missing: Vec::new(),
+                ..account.clone()
+            };
+            Outcome::Changed(Box::new(local))
+        }
+    }
+}
+
+fn restore(account: &Account, at: Timestamp) -> Outcome {
+    let deleted_at = account.deleted_at.unwrap_or(at);
+    if at.0 - deleted_at.0 > RESTORE_DAYS_MAX * DAY_MS {
+        return Outcome::Refused(format!(
+            "it was deleted more than {RESTORE_DAYS_MAX} days ago: create it anew"
+        ));
+    }
+    Outcome::Changed(Box::new(Account { hand: None, deleted_at: None, ..account.clone() }))
+}

@@ -1,0 +1,155 @@
+//! Runs: a change of the rules asks everybody again, page by page, and survives whoever works on it.
+//!
+//! A page is one transaction: what it changes, the audit rows and the place that the run has got to. The
+//! command that starts a run works it off; if it is killed, a server finds the run when its lease is
+//! over, and goes on from the last page.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Error, Provision, Result, scope, transact};
+use crate::directory::{ConnectionId, InstanceId, RunId, Timestamp};
+use crate::scim::{ErrorKind, ScimError};
+use crate::store::audit::Author;
+use crate::store::runs::{self, Run, RunKind, RunState};
+use crate::store::{StoreError, Tx};
+
+/// How long a run belongs to who works on it; each page renews it.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// The unfinished runs that a server takes up at once.
+const TAKEN_UP_MAX: i64 = 10;
+
+/// What one page of a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The last one that was looked at; `None` if there was nobody left.
+    pub last: Option<Uuid>,
+    /// How many were looked at.
+    pub seen: i64,
+    /// How many of them were changed.
+    pub changed: i64,
+}
+
+/// Begins a run, in the transaction that changes what the run goes by. Who started it works it off.
+pub(super) async fn begin(
+    tx: &mut Tx,
+    author: &Author,
+    instance: InstanceId,
+    kind: RunKind,
+    connection: ConnectionId,
+) -> Result<Run> {
+    let run = Run {
+        id: RunId(author.ids.fresh()),
+        instance,
+        kind,
+        connection,
+        state: RunState::Open,
+        author: author.name.clone(),
+        checkpoint: None,
+        seen: 0,
+        changed: 0,
+        leased_until: after(author.at, LEASE),
+        started_at: author.at,
+        ended_at: None,
+    };
+    runs::insert(tx, &run).await?;
+    Ok(run)
+}
+
+fn after(at: Timestamp, span: Duration) -> Timestamp {
+    Timestamp(at.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+}
+
+impl Provision {
+    /// The latest runs of an instance, newest first.
+    pub async fn runs(&self, instance: InstanceId, limit: i64) -> Result<Vec<Run>> {
+        Ok(runs::list(&mut self.store.read().await?, instance, limit).await?)
+    }
+
+    /// One run.
+    pub async fn run(&self, instance: InstanceId, id: RunId) -> Result<Option<Run>> {
+        Ok(runs::find(&mut self.store.read().await?, instance, id).await?)
+    }
+
+    /// Does the next page of a run that the caller has leased.
+    pub async fn step(&self, run: &Run) -> Result<Run> {
+        let now = self.clock.now();
+        let author =
+            Author { name: run.author.clone(), run: Some(run.id), at: now, ..self.operator() };
+        transact!(self.store, Some(run.instance), |tx| page(&mut tx, &author, run).await)
+    }
+
+    /// Works a run off that the caller has leased; `seen` is told after each page.
+    pub async fn work_off(&self, run: Run, mut seen: impl FnMut(&Run)) -> Result<Run> {
+        let mut run = run;
+        while run.state == RunState::Open {
+            run = self.step(&run).await?;
+            seen(&run);
+        }
+        Ok(run)
+    }
+
+    /// Takes up an unfinished run that nobody works on.
+    pub async fn take_up(&self, run: &Run) -> Result<Run> {
+        let now = self.clock.now();
+        let until = after(now, LEASE);
+        let had = transact!(self.store, |tx| runs::lease(&mut tx, run, now, until)
+            .await
+            .map_err(Error::from))?;
+        if had {
+            return Ok(Run { leased_until: until, ..run.clone() });
+        }
+        Err(taken_over().into())
+    }
+
+    /// Finishes what others have left unfinished, on any instance; how many runs that were.
+    pub async fn finish_runs(&self) -> Result<usize> {
+        let now = self.clock.now();
+        let left = runs::left_alone(&mut self.store.read().await?, now, TAKEN_UP_MAX).await?;
+        let mut finished = 0;
+        for run in left {
+            match self.take_up(&run).await {
+                Ok(run) => {
+                    self.work_off(run, |_| ()).await?;
+                    finished += 1;
+                }
+                // Another server was faster.
+                Err(Error::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(finished)
+    }
+}
+
+fn taken_over() -> ScimError {
+    let detail =
+        "somebody else is working on this run, or it has ended: look again in half a minute";
+    ScimError::new(ErrorKind::Forbidden, detail)
+}
+
+async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Run> {
+    let stored = runs::find(tx, run.instance, run.id).await?.ok_or(StoreError::Stale)?;
+    if (stored.seen, stored.leased_until) != (run.seen, run.leased_until) {
+        return Err(taken_over().into());
+    }
+    let step = match run.kind {
+        RunKind::Scope => {
+            scope::look_again_page(tx, run.instance, run.connection, author, run.checkpoint).await?
+        }
+    };
+    let mut next = Run {
+        checkpoint: step.last.or(run.checkpoint),
+        seen: run.seen + step.seen,
+        changed: run.changed + step.changed,
+        leased_until: after(author.at, LEASE),
+        ..run.clone()
+    };
+    if step.last.is_none() {
+        (next.state, next.ended_at) = (RunState::Done, Some(author.at));
+    }
+    runs::advance(tx, run, &next).await?;
+    Ok(next)
+}
