@@ -4,9 +4,11 @@ use anyhow::{Context as _, Result};
 use scim_v2::schema_urns;
 use serde_json::{Map, Value, json};
 
+use super::acts;
 use super::args::{AccountsCommand, PageArgs, Person};
 use super::output::{or_dash, with};
 use super::session::{Session, plain};
+use crate::directory::hand::Act;
 use crate::directory::{Account, Connection, ConnectionId, InstanceId};
 use crate::provision::{Resource as _, Users};
 use crate::scim::extension::hide;
@@ -30,6 +32,17 @@ pub(super) async fn run(session: &mut Session<'_>, command: AccountsCommand) -> 
             let instance = session.instance(at.instance.as_deref()).await?;
             show(session, instance.id, &account).await
         }
+        AccountsCommand::Why(wanted) => acts::why(session, &wanted).await,
+        AccountsCommand::Reports(wanted) => acts::reports(session, &wanted).await,
+        AccountsCommand::Managers(wanted) => acts::managers(session, &wanted).await,
+        AccountsCommand::Unlinked { at } => acts::unlinked(session, &at).await,
+        AccountsCommand::Hold(wanted) => acts::act(session, Act::Hold, &wanted).await,
+        AccountsCommand::Release(wanted) => acts::act(session, Act::Release, &wanted).await,
+        AccountsCommand::Suspend(wanted) => acts::act(session, Act::Suspend, &wanted).await,
+        AccountsCommand::Reactivate(wanted) => acts::act(session, Act::Reactivate, &wanted).await,
+        AccountsCommand::Delete(wanted) => acts::act(session, Act::Delete, &wanted).await,
+        AccountsCommand::Restore(wanted) => acts::act(session, Act::Restore, &wanted).await,
+        AccountsCommand::MakeLocal(wanted) => acts::act(session, Act::MakeLocal, &wanted).await,
         AccountsCommand::Create { person, at } => {
             let instance = session.instance(at.instance.as_deref()).await?;
             let schemas = session.provision.current_schemas(instance.id).await.map_err(plain)?;
@@ -156,7 +169,9 @@ fn fields(
     let manager = match (&account.manager.sent, manager) {
         (None, _) => "-".to_owned(),
         (Some(sent), Some(manager)) => format!("{} (sent as {sent})", manager.user_name),
-        (Some(sent), None) => format!("waiting for {sent}, who is not in scope"),
+        (Some(sent), None) => {
+            format!("waiting for {sent}: {}", acts::waits(account.manager.waits))
+        }
     };
     let groups = groups.iter().map(|group| group.display.as_str()).collect::<Vec<_>>();
     let groups = if groups.is_empty() { "-".to_owned() } else { groups.join(", ") };

@@ -1,5 +1,7 @@
 //! What can be said on the command line. The comments are the help.
 
+mod standing;
+
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -9,6 +11,8 @@ use super::session::Access;
 use crate::directory::{ConnectionKind, Profile};
 use crate::scim::definition::Holder;
 use crate::scim::schemas::Password;
+
+pub(super) use standing::{AccountArg, ActArgs, LicenceCommand, RunArg, RunsCommand, ScopeArgs};
 
 /// The longest time that a key can be given: ten years.
 const SPAN_DAYS_MAX: i64 = 3_650;
@@ -52,9 +56,17 @@ pub(super) enum Command {
     #[command(subcommand)]
     Schemas(SchemasCommand),
 
-    /// Look at accounts: the people of an instance.
-    #[command(subcommand)]
+    /// Look at accounts, the people of an instance, and act on them.
+    #[command(subcommand, visible_alias = "account")]
     Accounts(AccountsCommand),
+
+    /// Look at and set the licence of an instance: how many people may be active at once.
+    #[command(subcommand)]
+    Licence(LicenceCommand),
+
+    /// Look at runs: work that goes through all people of an instance.
+    #[command(subcommand)]
+    Runs(RunsCommand),
 
     /// Look at the groups of an instance.
     #[command(subcommand)]
@@ -158,6 +170,8 @@ pub(super) enum ConnectionsCommand {
     Enable(ConnectionArg),
     /// Put off the changes of a connection: clients are told to send them again later.
     Pause(ConnectionArg),
+    /// Say whose people a connection brings in: everyone's, or the members of sync groups.
+    Scope(ScopeArgs),
 }
 
 /// Which connection a command is about.
@@ -289,6 +303,31 @@ pub(super) enum AccountsCommand {
         #[command(flatten)]
         at: InstanceArg,
     },
+    /// Say why a person may enter or not: every rule, who brought it about, what would change it.
+    Why(AccountArg),
+    /// List who reports to a person.
+    Reports(AccountArg),
+    /// List the managers of a person, the nearest first.
+    Managers(AccountArg),
+    /// List whose reference to a manager waits, and why.
+    Unlinked {
+        #[command(flatten)]
+        at: InstanceArg,
+    },
+    /// Keep people out until released, whatever their source says.
+    Hold(ActArgs),
+    /// End a hold.
+    Release(ActArgs),
+    /// Keep people out until their source's next word.
+    Suspend(ActArgs),
+    /// Let people in until their source's next word.
+    Reactivate(ActArgs),
+    /// Delete accounts; they can be restored.
+    Delete(ActArgs),
+    /// Bring deleted accounts back with their ids, groups and managers.
+    Restore(ActArgs),
+    /// Take accounts from their connection.
+    MakeLocal(ActArgs),
 }
 
 /// What is known of a new account.

@@ -31,6 +31,7 @@ pub(super) async fn run(session: &mut Session<'_>, command: ConnectionsCommand) 
                 .show(&json!({ "connections": connections }), |text| table(text, &connections))?;
             Ok(())
         }
+        ConnectionsCommand::Scope(wanted) => super::runs::scope(session, &wanted).await,
         ConnectionsCommand::Show(wanted) => show(session, &wanted).await,
         ConnectionsCommand::Enable(wanted) => {
             set_status(session, &wanted, ConnectionStatus::Enabled).await

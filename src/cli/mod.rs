@@ -5,14 +5,17 @@
 //! program, because this front door knows nothing of the other one, [`http`](crate::http).
 
 mod accounts;
+mod acts;
 mod args;
 pub mod config;
 mod connections;
 mod groups;
 mod keys;
+mod licence;
 mod logs;
 mod output;
 mod quickstart;
+mod runs;
 mod schemas;
 mod scope;
 mod session;
@@ -167,6 +170,16 @@ impl Cli {
             Command::Schemas(command) => {
                 let mut session = Session::existing(settings, program, out).await?;
                 schemas::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Licence(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                licence::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Runs(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                runs::run(&mut session, command).await?;
                 session.close().await
             }
             Command::Accounts(command) => {

@@ -14,6 +14,9 @@ use super::{App, service};
 /// How often the uses of keys are kept.
 const KEEP_USES_EVERY: Duration = Duration::from_secs(10);
 
+/// How often a server looks for runs that were left unfinished.
+const FINISH_RUNS_EVERY: Duration = Duration::from_secs(10);
+
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -37,6 +40,7 @@ pub async fn serve(
         drop(tell);
     };
     let keeper = tokio::spawn(keep_uses(app.clone(), stopping.clone()));
+    let finisher = tokio::spawn(finish_runs(app.clone(), stopping.clone()));
     let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(
         service(app.clone()),
     );
@@ -46,6 +50,8 @@ pub async fn serve(
         () = after_stop(stopping, grace) => Ok(Stopped::Cut),
     };
     keeper.abort();
+    // What it is at is a transaction; another process goes on from the last one.
+    finisher.abort();
     keep_uses_now(&app).await;
     app.provision.store.close().await;
     ended
@@ -61,6 +67,23 @@ async fn keep_uses(app: App, mut stopping: watch::Receiver<()>) {
     loop {
         tokio::select! {
             _ = ticks.tick() => keep_uses_now(&app).await,
+            _ = stopping.changed() => return,
+        }
+    }
+}
+
+async fn finish_runs(app: App, mut stopping: watch::Receiver<()>) {
+    let mut ticks = tokio::time::interval(FINISH_RUNS_EVERY);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => match app.provision.finish_runs().await {
+                Ok(0) => {}
+                Ok(finished) => tracing::info!(finished, "runs that were left are finished"),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "a run could not be finished; it is tried again");
+                }
+            },
             _ = stopping.changed() => return,
         }
     }

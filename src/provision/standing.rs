@@ -171,7 +171,11 @@ pub(super) async fn move_many(
 ) -> Result<Vec<AccountId>> {
     let mut moved = Vec::new();
     for before in locked.iter().filter(|account| account.in_scope != in_scope(account)) {
-        let hand = overtaken(before.hand, author.at);
+        // A setting that an administrator changes is no word of the identity provider.
+        let hand = match author.connection {
+            Some(_) => overtaken(before.hand, author.at),
+            None => before.hand,
+        };
         let mut after = Account { in_scope: !before.in_scope, hand, ..before.clone() };
         judge(&mut after);
         moved.push((before, after));

@@ -104,7 +104,8 @@ fn cause(events: &[Event], fact: Fact, account: &Account) -> Option<By> {
                 account.deleted_at.is_some() && status == Status::Deleted.word()
             }
             (Fact::Seat, Some(status)) => {
-                status == Status::Blocked.word() || status == Status::Active.word()
+                let decided = matches!(account.status, Status::Blocked | Status::Active);
+                decided && (status == account.status.word())
             }
             (Fact::Hand, Some(word)) => event.before.is_some() || !word.is_null(),
             (Fact::Active | Fact::Scope, Some(_)) => true,
