@@ -54,21 +54,21 @@ pub fn act(account: &Account, act: Act, at: Timestamp) -> Outcome {
         Outcome::Changed(Box::new(Account { hand, ..account.clone() }))
     };
     match (act, in_force) {
-        (Act::Hold, Some(HandWord::Held)) => Outcome::Unchanged,
-        (Act::Hold, _) => with(Some(HandWord::Held)),
-        (Act::Release, Some(HandWord::Held)) => with(None),
-        (Act::Release, _) => Outcome::Unchanged,
+        (Act::Hold, Some(HandWord::Held))
+        | (Act::Suspend, Some(HandWord::Suspended))
+        | (Act::Reactivate, Some(HandWord::Reactivated)) => Outcome::Unchanged,
+        (Act::Release, held) if held != Some(HandWord::Held) => Outcome::Unchanged,
         (Act::Suspend | Act::Reactivate, Some(HandWord::Held)) => {
             Outcome::Refused("it is held: release it first".to_owned())
         }
-        (Act::Suspend, Some(HandWord::Suspended)) => Outcome::Unchanged,
+        (Act::Hold, _) => with(Some(HandWord::Held)),
         (Act::Suspend, _) => with(Some(HandWord::Suspended)),
-        (Act::Reactivate, _) if account.active && account.in_scope => match in_force {
-            Some(HandWord::Suspended) => with(None),
-            _ => Outcome::Unchanged,
-        },
-        (Act::Reactivate, Some(HandWord::Reactivated)) => Outcome::Unchanged,
-        (Act::Reactivate, _) => with(Some(HandWord::Reactivated)),
+        (Act::Reactivate, _) if !(account.active && account.in_scope) => {
+            with(Some(HandWord::Reactivated))
+        }
+        // Nothing but the administrator's own word keeps the person out.
+        (Act::Release, _) | (Act::Reactivate, Some(HandWord::Suspended)) => with(None),
+        (Act::Reactivate, _) => Outcome::Unchanged,
         (Act::Delete, _) => {
             let hand = Some(Hand { word: HandWord::Deleted, at, overtaken_at: None });
             let deleted = Account { hand, deleted_at: Some(at), ..account.clone() };

@@ -6,6 +6,7 @@ use super::{AccountId, ConnectionId, Hand, HandWord, Status, StatusReason, Times
 
 /// What is known of an account that decides whether the person may enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that stands by itself")]
 pub struct Facts {
     /// The account was deleted.
     pub deleted: bool,

@@ -1,7 +1,7 @@
 //! Why a person may enter or not: the rules in plain words, in the order in which they decide.
 
 use super::rules::Facts;
-use super::{HandWord, Status, rules};
+use super::{HandWord, StatusReason, rules};
 
 /// One rule about one account.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -50,8 +50,7 @@ impl Fact {
 /// Explains the status of an account: each rule, whether it applies, and what would change that.
 #[must_use]
 pub fn explain(facts: Facts) -> Vec<Rung> {
-    let (status, _) = rules::effective_status(facts);
-    let decisive = decisive(facts, status);
+    let decisive = decisive(facts);
     let rung = |fact, applies, says, remedy: &'static str| Rung {
         fact,
         applies,
@@ -124,14 +123,14 @@ fn hand(hand: Option<HandWord>) -> (bool, &'static str, &'static str) {
     }
 }
 
-fn decisive(facts: Facts, status: Status) -> Option<Fact> {
-    match (status, facts.hand) {
-        (Status::Deleted, _) => Some(Fact::Deleted),
-        (_, Some(HandWord::Held | HandWord::Suspended)) => Some(Fact::Hand),
-        (Status::Suspended, _) if !facts.active => Some(Fact::Active),
-        (Status::Suspended, _) => Some(Fact::Scope),
-        (Status::Blocked, _) => Some(Fact::Seat),
-        (Status::Active, Some(HandWord::Reactivated)) => Some(Fact::Hand),
-        (Status::Active, _) => None,
+/// The fact behind the rule that made the status.
+fn decisive(facts: Facts) -> Option<Fact> {
+    match rules::effective_status(facts).1 {
+        Some(StatusReason::DeletedInIdp | StatusReason::DeletedByHand) => Some(Fact::Deleted),
+        Some(StatusReason::Held | StatusReason::SuspendedByHand) => Some(Fact::Hand),
+        Some(StatusReason::DisabledInIdp) => Some(Fact::Active),
+        Some(StatusReason::OutOfScope) => Some(Fact::Scope),
+        Some(StatusReason::NoSeat) => Some(Fact::Seat),
+        None => (facts.hand == Some(HandWord::Reactivated)).then_some(Fact::Hand),
     }
 }

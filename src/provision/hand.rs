@@ -84,23 +84,16 @@ impl Provision {
     pub async fn any_account(&self, instance: InstanceId, name: &str) -> Result<Option<Account>> {
         let mut tx = self.store.read().await?;
         let viewer = Viewer::Administrator;
-        let (narrow, key) = match name.parse::<AccountId>() {
-            Ok(id) => (Narrow::Id(id.0), None),
-            Err(_) => {
-                let key = fold(name).into_owned();
-                (Narrow::UserName(key.clone()), Some(key))
-            }
+        let key = fold(name).into_owned();
+        let (narrow, tombstone) = match name.parse::<AccountId>() {
+            Ok(id) => (Narrow::Id(id.0), Tombstone::Id(id)),
+            Err(_) => (Narrow::UserName(key.clone()), Tombstone::UserName(&key)),
         };
         let live: Option<Account> =
             query::one(&mut tx, &accounts::TABLE, instance, viewer, &narrow, Purpose::Look).await?;
         if live.is_some() {
             return Ok(live);
         }
-        let tombstone = match (&narrow, &key) {
-            (_, Some(key)) => Tombstone::UserName(key),
-            (Narrow::Id(id), None) => Tombstone::Id(AccountId(*id)),
-            _ => return Ok(None),
-        };
         Ok(accounts::tombstone(&mut tx, instance, tombstone, Purpose::Look).await?)
     }
 

@@ -5,9 +5,11 @@ use std::fs;
 use std::iter::successors;
 use std::path::Path;
 
-use scimd::directory::Profile;
+use scimd::directory::{Profile, hand};
 use scimd::http::Settings;
-use scimd::provision::{ANSWERED_MEMBERS_MAX, SCAN_ROWS_MAX, habits};
+use scimd::provision::{
+    ANSWERED_MEMBERS_MAX, CHOSEN_MAX, SCAN_ROWS_MAX, SEATS_MAX, SYNC_GROUPS_MAX, habits,
+};
 use scimd::scim::ErrorKind;
 use scimd::scim::habits::{Habits, Omitted, Replaced, Treatment};
 use scimd::scim::{definition, discovery, grammar, message, patch, resource};
@@ -165,9 +167,22 @@ fn limits_of_resources() -> Vec<Limit> {
     ]
 }
 
+fn limits_of_administrators() -> Vec<Limit> {
+    vec![
+        ("SEATS_MAX", "seats of a licence", number(SEATS_MAX)),
+        ("SYNC_GROUPS_MAX", "sync groups of a connection", SYNC_GROUPS_MAX),
+        ("CHOSEN_MAX", "accounts that one act chooses by a filter", CHOSEN_MAX),
+        (
+            "RESTORE_DAYS_MAX",
+            "days in which a deleted account can be restored",
+            number(hand::RESTORE_DAYS_MAX),
+        ),
+    ]
+}
+
 #[test]
 fn every_limit_has_its_value() {
-    let limits = [limits_of_requests(), limits_of_resources()].concat();
+    let limits = [limits_of_requests(), limits_of_resources(), limits_of_administrators()].concat();
     for (_, label, value) in &limits {
         let cell = row(label)[1].clone();
         let said = cell.split([' ', ';']).next().unwrap().trim_end_matches(',');
@@ -175,7 +190,7 @@ fn every_limit_has_its_value() {
     }
     // Bounds of the command line and of single statements, which no client meets.
     let known: BTreeSet<&str> = limits.iter().map(|limit| limit.0).collect();
-    let inside = BTreeSet::from(["ADMIN_PAGE_MAX", "BATCH_MAX"]);
+    let inside = BTreeSet::from(["ADMIN_PAGE_MAX", "BATCH_MAX", "REPORTS_PAGE_MAX"]);
     for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         let code = fs::read_to_string(&file).unwrap();
         let constants = code.lines().filter_map(|line| line.strip_prefix("pub const "));
