@@ -210,7 +210,7 @@ pub(super) struct Parameters {
     sort_by: Option<String>,
     sort_order: Option<String>,
     start_index: Option<String>,
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
     count: Option<String>,
     attributes: Option<String>,
     excluded_attributes: Option<String>,

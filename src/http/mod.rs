@@ -9,6 +9,7 @@ mod discovery;
 mod extract;
 mod health;
 mod origin;
+mod people;
 mod request;
 mod resources;
 mod serve;
@@ -102,6 +103,7 @@ fn router(app: App) -> Router {
     let scim = Router::new()
         .merge(resources::routes::<Users>())
         .merge(resources::routes::<Groups>())
+        .merge(people::routes())
         .route("/ServiceProviderConfig", get(discovery::service_provider_config))
         .route("/ResourceTypes", get(discovery::resource_types))
         .route("/ResourceTypes/{name}", get(discovery::resource_type))

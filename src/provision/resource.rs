@@ -341,7 +341,8 @@ pub(super) fn shown<R: Resource>(
     }
 }
 
-async fn find<R: Resource>(
+/// The row of an id, if the caller can see it, in the version that the caller expects.
+pub(super) async fn find<R: Resource>(
     tx: &mut Tx,
     caller: &Caller,
     id: &str,

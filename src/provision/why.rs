@@ -2,12 +2,15 @@
 
 use serde_json::Value;
 
-use super::{Provision, Result, standing};
+use super::resource::find;
+use super::{Caller, Provision, Result, Users, standing};
 use crate::directory::why::{Fact, Rung, explain};
 use crate::directory::{
     Account, AccountId, Hand, HandWord, InstanceId, Status, StatusReason, Timestamp,
 };
+use crate::scim::version::Expected;
 use crate::store::audit::{self, Event};
+use crate::store::query::Purpose;
 
 /// The events of one account that are searched for causes, the newest first.
 const EVENTS_SEARCHED_MAX: i64 = 2_000;
@@ -71,6 +74,14 @@ pub struct LastWord {
 }
 
 impl Provision {
+    /// Explains the status of an account that the caller can see.
+    pub async fn why_of(&self, caller: &Caller, id: &str) -> Result<Why> {
+        let mut tx = self.store.read().await?;
+        let account = find::<Users>(&mut tx, caller, id, Purpose::Look, &Expected::ANY).await?;
+        drop(tx);
+        self.why(caller.instance, &account).await
+    }
+
     /// Explains the status of an account.
     pub async fn why(&self, instance: InstanceId, account: &Account) -> Result<Why> {
         let mut tx = self.store.read().await?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::query::{Purpose, Table};
-use super::row::{Id, Record, Row};
+use super::row::{Count, Id, Record, Row};
 use super::sql::Bind;
 use super::waist::Dialect;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
@@ -230,6 +230,17 @@ pub async fn reports(
     sql.push(" AND r.manager_id = ").push_bind(manager);
     push_after(&mut sql, after, limit);
     tx.fetch_all(sql).await
+}
+
+/// How many live accounts are linked to a manager.
+pub async fn count_reports(
+    tx: &mut Tx,
+    instance: InstanceId,
+    manager: AccountId,
+) -> Result<i64, StoreError> {
+    let mut sql = Sql::new(TABLE.count).bind(instance);
+    sql.push(" AND r.manager_id = ").push_bind(manager);
+    Ok(tx.fetch_optional::<Count>(sql).await?.map_or(0, |count| count.0))
 }
 
 /// The live accounts whose reference to a manager waits, in the order of their ids.

@@ -24,6 +24,7 @@ pub(super) fn shapes() -> Vec<(String, Value)> {
         ("Schema".to_owned(), schema()),
         (list("Schema"), list_response(&shape("Schema"))),
         ("Attribute".to_owned(), schema_attribute()),
+        ("Why".to_owned(), why()),
     ];
     shapes.into()
 }
@@ -49,6 +50,48 @@ pub(super) fn list_response(item: &Value) -> Value {
             "Resources": { "type": "array", "items": item },
         },
         "additionalProperties": false,
+    })
+}
+
+fn why() -> Value {
+    let time = json!({ "type": "string", "format": "date-time" });
+    let rule = json!({
+        "type": "object",
+        "required": ["fact", "applies", "decides", "says", "remedy", "by"],
+        "properties": {
+            "fact": { "enum": ["deleted", "hand", "active", "scope", "seat"] },
+            "applies": { "type": "boolean" },
+            "decides": { "type": "boolean", "description": "Whether this rule made the status" },
+            "says": { "type": "string", "description": "What is so, in plain words" },
+            "remedy": { "type": ["string", "null"], "description": "What would change it" },
+            "by": {
+                "type": ["object", "null"],
+                "description": "The event that made it so",
+                "required": ["at", "action", "actor", "request_id", "run", "cause"],
+                "properties": {
+                    "at": time,
+                    "action": { "type": "string" },
+                    "actor": { "type": "string" },
+                    "request_id": { "type": ["string", "null"] },
+                    "run": { "type": ["string", "null"] },
+                    "cause": { "description": "The group or the setting that moved" },
+                },
+            },
+        },
+    });
+    json!({
+        "type": "object",
+        "description": "The chain of causes behind the status of an account",
+        "required": ["id", "user_name", "status", "reason", "rules", "hand", "queued_at"],
+        "properties": {
+            "id": { "type": "string" },
+            "user_name": { "type": "string" },
+            "status": { "type": "string" },
+            "reason": { "type": ["string", "null"] },
+            "rules": { "type": "array", "items": rule },
+            "hand": { "type": ["object", "null"], "description": "The administrator's last word" },
+            "queued_at": { "type": ["string", "null"], "description": "In the queue for a seat since" },
+        },
     })
 }
 

@@ -50,6 +50,9 @@ pub(super) fn all() -> Value {
         let one = vec![read(kind), replace(kind), patch(kind), delete(kind)];
         add(&format!("{endpoint}/{{id}}"), Some("id"), one);
     }
+    for (name, operation) in [("why", why()), ("reports", reports()), ("managers", managers())] {
+        add(&format!("/Users/{{id}}/.{name}"), Some("id"), vec![operation]);
+    }
     add("/.search", None, vec![search("Resource")]);
     add("/Bulk", None, vec![bulk()]);
     add("/Me", None, ["get", "post", "put", "patch", "delete"].map(me).into());
@@ -189,6 +192,45 @@ fn delete(kind: &ResourceType) -> Operation {
         body: None,
         answers: vec![(204, answer("Gone", &[], None))],
         refusals: vec![403, 404, 412, 429],
+    }
+}
+
+fn why() -> Operation {
+    Operation {
+        method: "get",
+        id: "explainUser".to_owned(),
+        summary: "Why a person may enter or not: every rule and who brought it about".to_owned(),
+        parameters: Vec::new(),
+        body: None,
+        answers: vec![(
+            200,
+            answer("The rules in the order in which they decide", &[], Some("Why")),
+        )],
+        refusals: vec![404],
+    }
+}
+
+fn reports() -> Operation {
+    Operation {
+        method: "get",
+        id: "listReports".to_owned(),
+        summary: "Who is linked to a person as the manager, up to 1,000 on a page".to_owned(),
+        parameters: vec!["cursor"],
+        body: None,
+        answers: vec![(200, answer("A page", &[], Some(&list("User"))))],
+        refusals: vec![400, 404],
+    }
+}
+
+fn managers() -> Operation {
+    Operation {
+        method: "get",
+        id: "listManagers".to_owned(),
+        summary: "The managers of a person, the nearest first".to_owned(),
+        parameters: Vec::new(),
+        body: None,
+        answers: vec![(200, answer("All of them", &[], Some(&list("User"))))],
+        refusals: vec![404],
     }
 }
 
