@@ -26,6 +26,7 @@ mod ownership;
 mod pages;
 mod profiles;
 mod protocol_page;
+mod questions;
 mod schemas;
 mod store;
 mod trail;
