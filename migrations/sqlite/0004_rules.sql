@@ -116,16 +116,18 @@ CREATE TABLE lookups (
     PRIMARY KEY (instance_id, name, value_key)
 ) STRICT;
 
--- Values that a look-up table was asked for and does not have.
+-- Values that a look-up table was asked for on behalf of an account, and does not have.
 CREATE TABLE lookup_misses (
     instance_id BLOB    NOT NULL,
+    account_id  BLOB    NOT NULL,
     name        TEXT NOT NULL,
     value_key   TEXT NOT NULL,
     value       TEXT    NOT NULL,
-    account_id  BLOB    NOT NULL,
     missed_at   INTEGER  NOT NULL,
-    PRIMARY KEY (instance_id, name, value_key)
+    PRIMARY KEY (instance_id, account_id, name, value_key)
 ) STRICT;
+
+CREATE INDEX lookup_misses_by_value ON lookup_misses (instance_id, name, value_key);
 
 -- Work that goes through all people of an instance in steps, and where it has got to.
 CREATE TABLE runs (

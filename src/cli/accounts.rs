@@ -1,14 +1,17 @@
 //! Accounts: the people of an instance.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use scim_v2::schema_urns;
 use serde_json::{Map, Value, json};
 
 use super::acts;
 use super::args::{AccountsCommand, PageArgs, Person};
-use super::output::{or_dash, with};
+use super::output::{Text, or_dash, with};
 use super::session::{Session, plain};
 use crate::directory::hand::Act;
+use crate::directory::mapping::Effective;
 use crate::directory::{Account, Connection, ConnectionId, InstanceId};
 use crate::provision::{Resource as _, Users};
 use crate::scim::extension::hide;
@@ -58,7 +61,59 @@ pub(super) async fn run(session: &mut Session<'_>, command: AccountsCommand) -> 
             })?;
             Ok(())
         }
+        AccountsCommand::Set { account, fields, at } => {
+            let instance = session.instance(at.instance.as_deref()).await?;
+            set(session, instance.id, &account, &fields).await
+        }
     }
+}
+
+/// Writes fields of an account.
+async fn set(
+    session: &mut Session<'_>,
+    instance: InstanceId,
+    account: &str,
+    fields: &[String],
+) -> Result<()> {
+    let mut values = BTreeMap::new();
+    for field in fields {
+        let (name, value) = field.split_once('=').with_context(|| {
+            format!("\"{field}\" has no =: write the name of the field, = and its value")
+        })?;
+        values.insert(name.to_owned(), (!value.is_empty()).then(|| value.to_owned()));
+    }
+    let author = session.provision.operator();
+    let set = session.provision.set_local_fields(&author, instance, account, &values).await;
+    let (account, shown) = set.map_err(plain)?;
+    let connections = session.provision.connections(instance).await.map_err(plain)?;
+    let json = json!({
+        "account": account_json(&account, &connections),
+        "fields": fields_json(&account, &shown, &connections),
+    });
+    session.out.show(&json, |text| field_table(text, &account, &shown, &connections))?;
+    Ok(())
+}
+
+fn fields_json(account: &Account, fields: &[Effective], connections: &[Connection]) -> Value {
+    let one = |field: &Effective| {
+        let owner = field.mapped.then(|| owner(account.connection, connections));
+        json!({ "field": field.field, "value": field.value, "owner": owner })
+    };
+    fields.iter().map(one).collect()
+}
+
+/// The fields of an account, and who fills those that nobody else can.
+fn field_table(
+    text: &mut Text,
+    account: &Account,
+    fields: &[Effective],
+    connections: &[Connection],
+) -> std::io::Result<()> {
+    let rows = fields.iter().map(|field| {
+        let owner = field.mapped.then(|| owner(account.connection, connections));
+        vec![field.field.clone(), or_dash(field.value.as_ref()), or_dash(owner)]
+    });
+    text.table(&["FIELD", "VALUE", "FILLED BY"], rows)
 }
 
 /// The person as a client would send it, so that the same checks apply.
@@ -137,6 +192,7 @@ async fn show(session: &mut Session<'_>, instance: InstanceId, wanted: &str) -> 
         "id": account.manager.account,
         "user_name": manager.as_ref().map(|manager| &manager.user_name),
     });
+    let shown = provision.directory_fields(instance, &account).await.map_err(plain)?;
     let belongs =
         groups.iter().map(|group| json!({ "id": group.group, "display_name": group.display }));
     let json = with(
@@ -144,11 +200,14 @@ async fn show(session: &mut Session<'_>, instance: InstanceId, wanted: &str) -> 
         [
             ("manager", link),
             ("groups", belongs.collect()),
+            ("fields", fields_json(&account, &shown, &connections)),
             ("document", account.document.clone().into()),
         ],
     );
     session.out.show(&json!({ "account": json }), |text| {
         text.fields(&fields(&account, &groups, &connections, manager.as_ref()))?;
+        text.line("")?;
+        field_table(text, &account, &shown, &connections)?;
         text.line("")?;
         text.line("What its source said:")?;
         text.json(&Value::Object(account.document.clone()))

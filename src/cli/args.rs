@@ -1,5 +1,6 @@
 //! What can be said on the command line. The comments are the help.
 
+mod mapping;
 mod standing;
 
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use crate::directory::{ConnectionKind, Profile};
 use crate::scim::definition::Holder;
 use crate::scim::schemas::Password;
 
+pub(super) use mapping::{FieldsCommand, LookupsCommand, MappingsCommand, SetArgs};
 pub(super) use standing::{AccountArg, ActArgs, LicenceCommand, RunArg, RunsCommand, ScopeArgs};
 
 /// The longest time that a key can be given: ten years.
@@ -55,6 +57,18 @@ pub(super) enum Command {
     /// Manage the schemas that an instance defines itself: attributes of its own.
     #[command(subcommand)]
     Schemas(SchemasCommand),
+
+    /// Manage the fields of the directory that an instance adds.
+    #[command(subcommand)]
+    Fields(FieldsCommand),
+
+    /// Manage mappings: what fills the fields of a connection's accounts.
+    #[command(subcommand)]
+    Mappings(MappingsCommand),
+
+    /// Manage look-up tables, by which a mapping puts one text in the place of another.
+    #[command(subcommand)]
+    Lookups(LookupsCommand),
 
     /// Look at accounts, the people of an instance, and act on them.
     #[command(subcommand, visible_alias = "account")]
@@ -328,6 +342,16 @@ pub(super) enum AccountsCommand {
     Restore(ActArgs),
     /// Take accounts from their connection.
     MakeLocal(ActArgs),
+    /// Write fields of an account that its connection does not fill.
+    Set {
+        /// The user name or id of the account.
+        account: String,
+        /// The name of a field and its value; no value removes it.
+        #[arg(value_name = "FIELD=VALUE", required = true)]
+        fields: Vec<String>,
+        #[command(flatten)]
+        at: InstanceArg,
+    },
 }
 
 /// What is known of a new account.

@@ -9,10 +9,14 @@ mod acts;
 mod args;
 pub mod config;
 mod connections;
+mod fields;
 mod groups;
+mod input;
 mod keys;
 mod licence;
 mod logs;
+mod lookups;
+mod mappings;
 mod output;
 mod quickstart;
 mod runs;
@@ -180,6 +184,21 @@ impl Cli {
             Command::Runs(command) => {
                 let mut session = Session::existing(settings, program, out).await?;
                 runs::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Fields(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                fields::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Mappings(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                mappings::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Lookups(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                lookups::run(&mut session, command).await?;
                 session.close().await
             }
             Command::Accounts(command) => {

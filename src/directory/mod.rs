@@ -9,6 +9,7 @@ pub mod group;
 pub mod hand;
 pub mod ids;
 pub mod licence;
+pub mod mapping;
 pub mod rules;
 pub mod time;
 pub mod why;
@@ -21,4 +22,5 @@ pub use connection::{
 pub use group::{Group, MemberKind};
 pub use ids::{AccountId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId};
 pub use licence::{Licence, SeatPolicy};
+pub use mapping::Mapping;
 pub use time::Timestamp;

@@ -3,11 +3,14 @@
 //! Push, pull, UI and CLI all come through here. A use case takes what its caller may see from a
 //! [`Caller`], which only an authenticated request or a configured job can make.
 
+mod fields;
 mod groups;
 mod hand;
 mod licence;
 mod list;
+pub mod lookups;
 mod manager;
+pub mod mapping;
 mod members;
 mod org;
 mod profile;

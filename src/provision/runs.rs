@@ -22,7 +22,7 @@ const LEASE: Duration = Duration::from_secs(30);
 const TAKEN_UP_MAX: i64 = 10;
 
 /// What one page of a run came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Step {
     /// The last one that was looked at; `None` if there was nobody left.
     pub last: Option<Uuid>,

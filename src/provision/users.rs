@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::resource::{Resource, finish, holder, picks_up, show};
 use super::{
-    Caller, Provision, Result, Shown, Sought, conflict_on, manager, render, standing, taken,
-    transact,
+    Caller, Provision, Result, Shown, Sought, conflict_on, manager, mapping, render, standing,
+    taken, transact,
 };
 use crate::clock::Ids;
 use crate::directory::rules::overtaken;
@@ -145,9 +145,11 @@ impl Resource for Users {
         account.document = sent;
         account.document.entry("active").or_insert(Value::Bool(true));
         derive(&mut account)?;
+        let misses = map(tx, caller, &mut account).await?;
         for _ in 0..CREATE_ATTEMPTS {
             manager::attach(tx, caller.instance, None, &mut account).await?;
             if accounts::insert(tx, caller.instance, &account).await? {
+                misses.keep(tx, caller.instance, account.id, author.at).await?;
                 standing::settle(tx, caller.instance, author, None, &mut account).await?;
                 manager::settle(tx, caller.instance, author, &[(None, &account)]).await?;
                 finish::<Users>(
@@ -256,12 +258,20 @@ async fn insert_local(
     mut account: Account,
 ) -> Result<Account> {
     let schemas = Arc::new(schemas::of_instance(tx, instance).await?);
+    let misses = mapping::apply(tx, instance, None, 0, &schemas, &mut account).await?;
     if !accounts::insert(tx, instance, &account).await? {
         return Err(taken("userName", &account.user_name, "account"));
     }
+    misses.keep(tx, instance, account.id, author.at).await?;
     standing::settle(tx, instance, author, None, &mut account).await?;
     finish::<Users>(tx, instance, &schemas, author, None, &account, "created").await?;
     Ok(account)
+}
+
+/// Makes the fields of an account by the mapping of the caller's connection.
+async fn map(tx: &mut Tx, caller: &Caller, account: &mut Account) -> Result<mapping::Misses> {
+    let (connection, version) = (Some(caller.connection), caller.settings.mapping_version);
+    mapping::apply(tx, caller.instance, connection, version, &caller.schemas, account).await
 }
 
 /// Keeps a new document of an account; writes nothing if nothing is new.
@@ -287,6 +297,8 @@ async fn keep(
         ..before.clone()
     };
     derive(&mut after)?;
+    let misses = map(tx, caller, &mut after).await?;
+    misses.keep(tx, caller.instance, after.id, author.at).await?;
     let action = if picked_up { "picked_up" } else { "changed" };
     write(tx, caller.instance, &caller.schemas, author, &before, after, action).await
 }

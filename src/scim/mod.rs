@@ -22,6 +22,7 @@ pub mod schema;
 pub mod schemas;
 pub mod sort;
 pub mod strict;
+pub mod values;
 pub mod version;
 
 pub use error::{ErrorKind, ScimError};

@@ -7,10 +7,13 @@
 pub mod accounts;
 pub mod audit;
 pub mod connections;
+pub mod fields;
 pub mod groups;
 pub mod instances;
 pub mod keys;
 pub mod licences;
+pub mod lookups;
+pub mod mappings;
 pub mod memberships;
 mod migrations;
 pub mod page_marks;

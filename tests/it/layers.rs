@@ -23,6 +23,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tower_http", &["http"]),
     ("tokio", &["provision", "http", "cli"]),
     ("clap", &["cli"]),
+    ("csv", &["pull", "cli"]),
     ("anyhow", &["cli"]),
 ];
 

@@ -20,6 +20,7 @@ mod judges;
 mod keys;
 mod layers;
 mod managers;
+mod mapping;
 mod narrowing;
 mod openapi;
 mod ownership;

@@ -5,8 +5,10 @@ use std::fs;
 use std::iter::successors;
 use std::path::Path;
 
-use scimd::directory::{Profile, hand};
+use scimd::directory::{Profile, hand, mapping};
 use scimd::http::Settings;
+use scimd::provision::lookups::{LOOKUP_ENTRIES_MAX, LOOKUP_TABLES_MAX};
+use scimd::provision::mapping::{MAPPING_NOTE_CHARS_MAX, PREVIEW_COUNT_MAX};
 use scimd::provision::{
     ANSWERED_MEMBERS_MAX, CHOSEN_MAX, SCAN_ROWS_MAX, SEATS_MAX, SYNC_GROUPS_MAX, habits,
 };
@@ -180,9 +182,51 @@ fn limits_of_administrators() -> Vec<Limit> {
     ]
 }
 
+fn limits_of_mappings() -> Vec<Limit> {
+    vec![
+        ("MAPPING_ROWS_MAX", "rows of a mapping", mapping::MAPPING_ROWS_MAX),
+        ("ROW_SOURCES_MAX", "sources of a row of a mapping", mapping::ROW_SOURCES_MAX),
+        ("SOURCE_CHARS_MAX", "characters of a source of a mapping", mapping::SOURCE_CHARS_MAX),
+        (
+            "MAPPING_NOTE_CHARS_MAX",
+            "characters of the note of a mapping's version",
+            MAPPING_NOTE_CHARS_MAX,
+        ),
+        (
+            "PREVIEW_COUNT_MAX",
+            "accounts that a mapping is tried out on at once",
+            number(PREVIEW_COUNT_MAX),
+        ),
+        ("FIELDS_MAX", "fields that an instance adds to the directory", mapping::FIELDS_MAX),
+        (
+            "FIELD_NAME_CHARS_MAX",
+            "characters of the name of a field or a look-up table",
+            mapping::FIELD_NAME_CHARS_MAX,
+        ),
+        (
+            "FIELD_VALUE_CHARS_MAX",
+            "characters of the value of a field",
+            mapping::FIELD_VALUE_CHARS_MAX,
+        ),
+        ("LOOKUP_TABLES_MAX", "look-up tables of an instance", LOOKUP_TABLES_MAX),
+        ("LOOKUP_ENTRIES_MAX", "entries of a look-up table", LOOKUP_ENTRIES_MAX),
+        (
+            "MISSES_MAX",
+            "values of one account that tables lack and that are noted",
+            mapping::MISSES_MAX,
+        ),
+    ]
+}
+
 #[test]
 fn every_limit_has_its_value() {
-    let limits = [limits_of_requests(), limits_of_resources(), limits_of_administrators()].concat();
+    let limits = [
+        limits_of_requests(),
+        limits_of_resources(),
+        limits_of_administrators(),
+        limits_of_mappings(),
+    ]
+    .concat();
     for (_, label, value) in &limits {
         let cell = row(label)[1].clone();
         let said = cell.split([' ', ';']).next().unwrap().trim_end_matches(',');

@@ -7,5 +7,5 @@ INSERT INTO claims (instance_id, connection_id, target_id, target_kind, document
 INSERT INTO fields (instance_id, name, label, created_at) VALUES (X'01900000000070008000000000000002', 'badge', 'Badge', 1800000000000);
 INSERT INTO mappings (instance_id, connection_id, version, rows, author, note, created_at) VALUES (X'01900000000070008000000000000002', X'01900000000070008000000000000003', 1, '[]', 'cli', '', 1800000000000);
 INSERT INTO lookups (instance_id, name, value_key, value, result) VALUES (X'01900000000070008000000000000002', 'titles', 'clerk', 'Clerk', 'JOB-1');
-INSERT INTO lookup_misses (instance_id, name, value_key, value, account_id, missed_at) VALUES (X'01900000000070008000000000000002', 'titles', 'chief', 'Chief', X'01900000000070008000000000000005', 1800000000000);
+INSERT INTO lookup_misses (instance_id, account_id, name, value_key, value, missed_at) VALUES (X'01900000000070008000000000000002', X'01900000000070008000000000000005', 'titles', 'chief', 'Chief', 1800000000000);
 INSERT INTO runs (instance_id, id, kind, state, author, seen, changed, leased_until, started_at) VALUES (X'01900000000070008000000000000002', X'01900000000070008000000000000008', 'scope', 'open', 'cli', 0, 0, 1800000000000, 1800000000000);
