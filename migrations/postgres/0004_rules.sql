@@ -65,24 +65,33 @@ CREATE TABLE licences (
 );
 
 -- Local accounts and groups that a connection wants to pick up, for an administrator to decide. What
--- the client has said about them meanwhile is kept here.
+-- the client has said about them meanwhile is kept here; `target_name` is what it was called when asked.
 CREATE TABLE claims (
     instance_id   UUID    NOT NULL,
+    id            UUID    NOT NULL,
     connection_id UUID    NOT NULL,
     target_id     UUID    NOT NULL,
     target_kind   TEXT    NOT NULL,
+    target_name   TEXT    NOT NULL,
+    name_key      TEXT COLLATE "C" NOT NULL,
+    external_id   TEXT COLLATE "C",
     document      TEXT    NOT NULL,
     members       TEXT,
     state         TEXT    NOT NULL,
     version       BIGINT  NOT NULL,
     asked_at      BIGINT  NOT NULL,
     modified_at   BIGINT  NOT NULL,
-    decided_at    BIGINT,
+    decided_at    BIGINT ,
     PRIMARY KEY (instance_id, connection_id, target_id),
     FOREIGN KEY (instance_id, connection_id) REFERENCES connections (instance_id, id)
 );
 
+CREATE UNIQUE INDEX claims_by_id ON claims (instance_id, id);
 CREATE INDEX claims_by_target ON claims (instance_id, target_id);
+CREATE INDEX claims_by_name ON claims (instance_id, connection_id, name_key)
+    WHERE state = 'waiting';
+CREATE INDEX claims_by_external_id ON claims (instance_id, connection_id, external_id)
+    WHERE state = 'waiting';
 
 -- Text fields that an instance adds to those of the directory.
 CREATE TABLE fields (

@@ -65,24 +65,33 @@ CREATE TABLE licences (
 ) STRICT;
 
 -- Local accounts and groups that a connection wants to pick up, for an administrator to decide. What
--- the client has said about them meanwhile is kept here.
+-- the client has said about them meanwhile is kept here; `target_name` is what it was called when asked.
 CREATE TABLE claims (
     instance_id   BLOB    NOT NULL,
+    id            BLOB    NOT NULL,
     connection_id BLOB    NOT NULL,
     target_id     BLOB    NOT NULL,
     target_kind   TEXT    NOT NULL,
+    target_name   TEXT    NOT NULL,
+    name_key      TEXT NOT NULL,
+    external_id   TEXT,
     document      TEXT    NOT NULL,
     members       TEXT,
     state         TEXT    NOT NULL,
-    version       INTEGER  NOT NULL,
-    asked_at      INTEGER  NOT NULL,
-    modified_at   INTEGER  NOT NULL,
+    version       INTEGER NOT NULL,
+    asked_at      INTEGER NOT NULL,
+    modified_at   INTEGER NOT NULL,
     decided_at    INTEGER,
     PRIMARY KEY (instance_id, connection_id, target_id),
     FOREIGN KEY (instance_id, connection_id) REFERENCES connections (instance_id, id)
 ) STRICT;
 
+CREATE UNIQUE INDEX claims_by_id ON claims (instance_id, id);
 CREATE INDEX claims_by_target ON claims (instance_id, target_id);
+CREATE INDEX claims_by_name ON claims (instance_id, connection_id, name_key)
+    WHERE state = 'waiting';
+CREATE INDEX claims_by_external_id ON claims (instance_id, connection_id, external_id)
+    WHERE state = 'waiting';
 
 -- Text fields that an instance adds to those of the directory.
 CREATE TABLE fields (

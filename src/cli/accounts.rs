@@ -7,7 +7,7 @@ use scim_v2::schema_urns;
 use serde_json::{Map, Value, json};
 
 use super::acts;
-use super::args::{AccountsCommand, PageArgs, Person};
+use super::args::{AccountArg, AccountsCommand, PageArgs, Person};
 use super::output::{Text, or_dash, with};
 use super::session::{Session, plain};
 use crate::directory::hand::Act;
@@ -27,10 +27,14 @@ pub(super) const ALL: Narrow = Narrow::All(Vec::new());
 
 pub(super) async fn run(session: &mut Session<'_>, command: AccountsCommand) -> Result<()> {
     match command {
-        AccountsCommand::List { page, at } => {
+        AccountsCommand::List { incomplete, protected, page, at } => {
             let instance = session.instance(at.instance.as_deref()).await?;
-            list(session, instance.id, &page).await
+            let parts = [(incomplete, Narrow::Incomplete), (protected, Narrow::Protected)];
+            let parts = parts.into_iter().filter(|(wanted, _)| *wanted).map(|(_, part)| part);
+            list(session, instance.id, &Narrow::All(parts.collect()), &page).await
         }
+        AccountsCommand::Protect(wanted) => set_protected(session, &wanted, true).await,
+        AccountsCommand::Unprotect(wanted) => set_protected(session, &wanted, false).await,
         AccountsCommand::Show { account, at } => {
             let instance = session.instance(at.instance.as_deref()).await?;
             show(session, instance.id, &account).await
@@ -140,13 +144,43 @@ fn body(person: Person) -> Value {
     body.into()
 }
 
-async fn list(session: &mut Session<'_>, instance: InstanceId, page: &PageArgs) -> Result<()> {
+async fn set_protected(
+    session: &mut Session<'_>,
+    wanted: &AccountArg,
+    protected: bool,
+) -> Result<()> {
+    let instance = session.instance(wanted.at.instance.as_deref()).await?;
+    let (program, name) = (&session.program, &wanted.account);
+    let found = session.provision.account(instance.id, name).await.map_err(plain)?;
+    let (account, _) = found.with_context(|| {
+        format!("there is no account \"{name}\"; `{program} accounts list` lists them")
+    })?;
+    let author = session.provision.operator();
+    let set = session.provision.set_protected(&author, instance.id, account.id, protected);
+    let account = set.await.map_err(plain)?;
+    session.out.show(&json!({ "account": account_json(&account, &[]) }), |text| {
+        let name = &account.user_name;
+        text.line(if protected {
+            format!("Account {name} is protected: no connection can change or pick it up.")
+        } else {
+            format!("Account {name} is no longer protected: connections may pick it up.")
+        })
+    })?;
+    Ok(())
+}
+
+async fn list(
+    session: &mut Session<'_>,
+    instance: InstanceId,
+    narrow: &Narrow,
+    page: &PageArgs,
+) -> Result<()> {
     let provision = &session.provision;
-    let accounts = provision.accounts(instance, &ALL, page.after, page.limit).await;
+    let accounts = provision.accounts(instance, narrow, page.after, page.limit).await;
     let accounts = accounts.map_err(plain)?;
     let connections = provision.connections(instance).await.map_err(plain)?;
     let last = accounts.last().map(|account| account.id.0);
-    let behind = provision.accounts(instance, &ALL, last, 1).await.map_err(plain)?;
+    let behind = provision.accounts(instance, narrow, last, 1).await.map_err(plain)?;
     let next = last.filter(|_| !behind.is_empty());
     let json: Vec<_> = accounts.iter().map(|account| account_json(account, &connections)).collect();
     session.out.show(&json!({ "accounts": json, "next": next }), |text| {
@@ -156,15 +190,25 @@ async fn list(session: &mut Session<'_>, instance: InstanceId, page: &PageArgs) 
                 or_dash(account.display_name.as_ref()),
                 account.status.to_string(),
                 or_dash(account.reason),
+                notes(account),
                 owner(account.connection, &connections),
                 account.id.to_string(),
             ]
         });
-        let header = ["USER NAME", "DISPLAY NAME", "STATUS", "REASON", "CONNECTION", "ID"];
+        let header = ["USER NAME", "DISPLAY NAME", "STATUS", "REASON", "NOTES", "CONNECTION", "ID"];
         text.table(&header, rows)?;
         next.map_or(Ok(()), |next| text.line(more(next)))
     })?;
     Ok(())
+}
+
+/// What else is to be known of an account in a list.
+fn notes(account: &Account) -> String {
+    let missing = (!account.missing.is_empty())
+        .then(|| format!("incomplete: {}", account.missing.join(", ")));
+    let protected = account.protected.then(|| "protected".to_owned());
+    let notes: Vec<String> = [protected, missing].into_iter().flatten().collect();
+    if notes.is_empty() { "-".to_owned() } else { notes.join("; ") }
 }
 
 /// How to get the next page.
@@ -220,7 +264,7 @@ fn fields(
     groups: &[Belonging],
     connections: &[Connection],
     manager: Option<&Account>,
-) -> [(&'static str, String); 12] {
+) -> [(&'static str, String); 13] {
     let status = match account.reason {
         Some(reason) => format!("{}: {reason}", account.status),
         None => account.status.to_string(),
@@ -238,6 +282,7 @@ fn fields(
         ("user name", account.user_name.clone()),
         ("display name", or_dash(account.display_name.as_ref())),
         ("status", status),
+        ("notes", notes(account)),
         ("connection", owner(account.connection, connections)),
         ("external id", or_dash(account.external_id.as_ref())),
         ("employee number", or_dash(account.employee_number.as_ref())),
@@ -269,6 +314,8 @@ fn account_json(account: &Account, connections: &[Connection]) -> Value {
         "status": account.status,
         "reason": account.reason,
         "active": account.active,
+        "protected": account.protected,
+        "missing": account.missing,
         "connection": account.connection.map(|id| owner(Some(id), connections)),
         "connection_id": account.connection,
         "version": account.version,

@@ -8,6 +8,9 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use uuid::Uuid;
 
+use super::policy_args::{
+    ApprovalsCommand, MembersArgs, PickUpReportArgs, PreviewArgs, SettingsArgs,
+};
 use super::session::Access;
 use crate::directory::{ConnectionKind, Profile};
 use crate::scim::definition::Holder;
@@ -85,6 +88,10 @@ pub(super) enum Command {
     /// Look at the groups of an instance.
     #[command(subcommand)]
     Groups(GroupsCommand),
+
+    /// Decide what connections may pick up, where they have to ask.
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
 }
 
 /// Look at the configuration.
@@ -186,6 +193,19 @@ pub(super) enum ConnectionsCommand {
     Pause(ConnectionArg),
     /// Say whose people a connection brings in: everyone's, or the members of sync groups.
     Scope(ScopeArgs),
+    /// Set what a connection picks up, requires and brings into the directory.
+    ///
+    /// What is not named stays as it is. Groups and accounts that the connection has are looked at again
+    /// where the setting makes a difference to them.
+    Set(SettingsArgs),
+    /// Say what the first push of people would do: before the connection is enabled.
+    ///
+    /// With a file of user names, one per line, each of them is looked up: would the account be created,
+    /// picked up, wait for approval, be refused, is it protected, or another connection's? Without one,
+    /// all Local accounts and groups are listed with what the policy means for them.
+    PickUpReport(PickUpReportArgs),
+    /// Say which groups would enter the directory under a setting, without changing it.
+    GroupsPreview(PreviewArgs),
 }
 
 /// Which connection a command is about.
@@ -298,6 +318,12 @@ pub(super) struct DefineArgs {
 pub(super) enum AccountsCommand {
     /// List the accounts of an instance in the order of their creation.
     List {
+        /// Only those without some of the attributes that their connection requires.
+        #[arg(long)]
+        incomplete: bool,
+        /// Only those that are out of reach of every connection.
+        #[arg(long)]
+        protected: bool,
         #[command(flatten)]
         page: PageArgs,
         #[command(flatten)]
@@ -352,6 +378,10 @@ pub(super) enum AccountsCommand {
         #[command(flatten)]
         at: InstanceArg,
     },
+    /// Put a Local account out of reach of every connection, so that somebody can always get in.
+    Protect(AccountArg),
+    /// End the protection of an account; the last protected one that is active keeps it.
+    Unprotect(AccountArg),
 }
 
 /// What is known of a new account.
@@ -377,8 +407,11 @@ pub(super) struct Person {
 /// Look at groups.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum GroupsCommand {
-    /// List the groups of an instance in the order of their creation.
+    /// List the groups of the directory in the order of their creation.
     List {
+        /// Also those that their connection keeps out of the directory.
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         page: PageArgs,
         #[command(flatten)]
@@ -394,6 +427,8 @@ pub(super) enum GroupsCommand {
         #[command(flatten)]
         at: InstanceArg,
     },
+    /// List the members of a group: the direct ones, or all people who belong to it.
+    Members(MembersArgs),
     /// Create a Local group: one that the intranet knows before any identity provider does.
     Create {
         /// The name of the group.
@@ -448,7 +483,7 @@ impl FromStr for Span {
 }
 
 /// A parser of the words of an enumeration.
-fn words<T: Copy + Send + Sync + 'static>(
+pub(super) fn words<T: Copy + Send + Sync + 'static>(
     all: &'static [T],
     word: fn(T) -> &'static str,
 ) -> impl TypedValueParser<Value = T> {
@@ -457,7 +492,7 @@ fn words<T: Copy + Send + Sync + 'static>(
     })
 }
 
-fn limit() -> impl TypedValueParser<Value = i64> {
+pub(super) fn limit() -> impl TypedValueParser<Value = i64> {
     clap::value_parser!(i64).range(1..=LIMIT_MAX)
 }
 

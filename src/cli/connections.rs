@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::args::{ConnectionArg, ConnectionsCommand};
 use super::output::Text;
+use super::policies;
 use super::scope::is_live;
 use super::session::{Session, plain, quoted};
 use crate::directory::{Connection, ConnectionStatus};
@@ -39,6 +40,9 @@ pub(super) async fn run(session: &mut Session<'_>, command: ConnectionsCommand) 
         ConnectionsCommand::Pause(wanted) => {
             set_status(session, &wanted, ConnectionStatus::Paused).await
         }
+        ConnectionsCommand::Set(args) => policies::set(session, args).await,
+        ConnectionsCommand::PickUpReport(args) => policies::report(session, args).await,
+        ConnectionsCommand::GroupsPreview(args) => policies::preview(session, args).await,
     }
 }
 
@@ -87,7 +91,9 @@ async fn show(session: &mut Session<'_>, wanted: &ConnectionArg) -> Result<()> {
     let live = keys.iter().filter(|key| is_live(key, now)).count();
     let base_url = super::base_url(&session.settings, session.settings.listen);
     let json = json!({ "connection": connection, "base_url": base_url, "keys": keys });
+    let waiting = policies::waiting(session, &connection).await?;
     session.out.show(&json, |text| {
+        let settings = &connection.settings;
         text.fields(&[
             ("name", connection.name.clone()),
             ("instance", super::scope::full_name(&instance)),
@@ -97,6 +103,11 @@ async fn show(session: &mut Session<'_>, wanted: &ConnectionArg) -> Result<()> {
             ("directory key", connection.directory_key.clone()),
             ("base URL", base_url.clone()),
             ("live keys", live.to_string()),
+            ("picks up", settings.pick_up.to_string()),
+            ("waiting approvals", waiting.to_string()),
+            ("groups entering", policies::entering(settings)),
+            ("required", settings.required.join(", ")),
+            ("incomplete", settings.incomplete.to_string()),
             ("id", connection.id.to_string()),
             ("created", connection.created_at.to_string()),
         ])

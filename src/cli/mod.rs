@@ -6,6 +6,7 @@
 
 mod accounts;
 mod acts;
+mod approvals;
 mod args;
 pub mod config;
 mod connections;
@@ -18,6 +19,8 @@ mod logs;
 mod lookups;
 mod mappings;
 mod output;
+mod policies;
+mod policy_args;
 mod quickstart;
 mod runs;
 mod schemas;
@@ -209,6 +212,11 @@ impl Cli {
             Command::Groups(command) => {
                 let mut session = Session::existing(settings, program, out).await?;
                 groups::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Approvals(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                approvals::run(&mut session, command).await?;
                 session.close().await
             }
         }

@@ -44,6 +44,8 @@ id! {
     GroupId
     /// A member of a group: an account or a group.
     MemberId
+    /// What a connection asks an administrator for.
+    ApprovalId
     /// One run: a pull, or a job that goes through all people.
     RunId
     /// One row of the audit trail.

@@ -4,7 +4,9 @@
 //! function of its arguments and is tested as one.
 
 pub mod account;
+pub mod approval;
 pub mod connection;
+pub mod entering;
 pub mod group;
 pub mod hand;
 pub mod ids;
@@ -15,12 +17,15 @@ pub mod time;
 pub mod why;
 
 pub use account::{Account, Hand, HandWord, ManagerLink, Status, StatusReason, Waiting};
+pub use approval::{Approval, ApprovalState};
 pub use connection::{
     Connection, ConnectionKind, ConnectionSettings, ConnectionStatus, Entering, Incomplete, PickUp,
     Profile, Scope,
 };
 pub use group::{Group, MemberKind};
-pub use ids::{AccountId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId};
+pub use ids::{
+    AccountId, ApprovalId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId,
+};
 pub use licence::{Licence, SeatPolicy};
 pub use mapping::Mapping;
 pub use time::Timestamp;

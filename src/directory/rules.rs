@@ -2,7 +2,7 @@
 //!
 //! Push, pull, UI and CLI all ask here, so that no two of them can treat the same facts differently.
 
-use super::{AccountId, ConnectionId, Hand, HandWord, Status, StatusReason, Timestamp};
+use super::{AccountId, ConnectionId, Hand, HandWord, PickUp, Status, StatusReason, Timestamp};
 
 /// What is known of an account that decides whether the person may enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,19 +75,34 @@ pub fn overtaken(hand: Option<Hand>, at: Timestamp) -> Option<Hand> {
 pub enum Claim {
     /// It is the connection's own.
     Own,
-    /// It was Local; the connection takes it over with this write.
+    /// It is Local; the connection takes it over with this write.
     PickUp,
+    /// It is Local; the connection may take it over once an administrator has agreed.
+    Ask,
+    /// It is Local, and the policy of the connection is never to take over.
+    Refused,
+    /// It is out of reach of every connection.
+    Protected,
     /// Another connection owns it: out of reach.
     Foreign,
 }
 
-/// Who may write an account or a group: its own connection, or any connection if it is Local.
+/// Who may write an account or a group: its own connection, and any connection if it is Local, as the
+/// policy of that connection says. What is protected stays as it is, whoever asks.
 #[must_use]
-pub fn claim(owner: Option<ConnectionId>, writer: ConnectionId) -> Claim {
-    match owner {
-        None => Claim::PickUp,
-        Some(owner) if owner == writer => Claim::Own,
-        Some(_) => Claim::Foreign,
+pub fn claim(
+    owner: Option<ConnectionId>,
+    writer: ConnectionId,
+    policy: PickUp,
+    protected: bool,
+) -> Claim {
+    match (owner, protected, policy) {
+        (Some(owner), ..) if owner != writer => Claim::Foreign,
+        (_, true, _) => Claim::Protected,
+        (Some(_), false, _) => Claim::Own,
+        (None, false, PickUp::ByUserName) => Claim::PickUp,
+        (None, false, PickUp::WithApproval) => Claim::Ask,
+        (None, false, PickUp::Never) => Claim::Refused,
     }
 }
 
@@ -222,11 +237,30 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_takes_what_is_local_and_nothing_of_another() {
+    fn what_is_local_goes_by_the_policy_and_nothing_else_changes_hands() {
+        use PickUp::{ByUserName, Never, WithApproval};
         let [okta, entra] = [1, 2].map(|n| ConnectionId(Uuid::from_u128(n)));
-        assert_eq!(claim(None, okta), Claim::PickUp);
-        assert_eq!(claim(Some(okta), okta), Claim::Own);
-        assert_eq!(claim(Some(entra), okta), Claim::Foreign);
+        //  owner        policy        protected  what a write of Okta means
+        let cases = [
+            (None, ByUserName, false, Claim::PickUp),
+            (None, WithApproval, false, Claim::Ask),
+            (None, Never, false, Claim::Refused),
+            (None, ByUserName, true, Claim::Protected),
+            (None, WithApproval, true, Claim::Protected),
+            (None, Never, true, Claim::Protected),
+            (Some(okta), ByUserName, false, Claim::Own),
+            (Some(okta), WithApproval, false, Claim::Own),
+            (Some(okta), Never, false, Claim::Own),
+            (Some(okta), ByUserName, true, Claim::Protected),
+            (Some(entra), ByUserName, false, Claim::Foreign),
+            (Some(entra), WithApproval, false, Claim::Foreign),
+            (Some(entra), Never, false, Claim::Foreign),
+            (Some(entra), ByUserName, true, Claim::Foreign),
+        ];
+        for (owner, policy, protected, meaning) in cases {
+            let told = claim(owner, okta, policy, protected);
+            assert_eq!(told, meaning, "{owner:?} {policy} {protected}");
+        }
     }
 
     #[test]

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::claims::{self, reach, take_up};
 use super::members::{self, ANSWERED_MEMBERS_MAX, MemberChange};
-use super::resource::{Resource, finish, holder, picks_up, show, shown};
+use super::resource::{Resource, finish, holder, show, shown};
 use super::{
     Caller, Provision, Result, Shown, Sought, conflict_on, render, scope, taken, transact,
 };
 use crate::clock::Ids;
-use crate::directory::{ConnectionId, Group, GroupId, InstanceId, Timestamp};
+use crate::directory::entering::Rule;
+use crate::directory::rules::Claim;
+use crate::directory::{Approval, ConnectionId, Group, GroupId, InstanceId, MemberKind, Timestamp};
 use crate::scim::extension::adopted;
 use crate::scim::fold::fold;
 use crate::scim::habits::{Habits, Omitted};
@@ -67,6 +70,8 @@ impl Resource for Groups {
     const SOUGHT: Sought = Sought::Groups;
     const NAME: &'static str = "Group";
     const NOUN: &'static str = "group";
+    const MEMBER_KIND: MemberKind = MemberKind::Group;
+    const NAME_ATTRIBUTE: &'static str = "displayName";
     const TABLE: Table = groups::TABLE;
     const STILL: StillTable = StillTable::Groups;
     const RELATED: &'static str = "members";
@@ -89,6 +94,14 @@ impl Resource for Groups {
 
     fn owner(row: &Group) -> Option<ConnectionId> {
         row.connection
+    }
+
+    fn name(row: &Group) -> &str {
+        &row.display_name
+    }
+
+    fn laid_over(row: Group, document: Document) -> Group {
+        Group { document, ..row }
     }
 
     fn key(row: &Group, column: Column) -> Option<Key> {
@@ -114,6 +127,9 @@ impl Resource for Groups {
         let mut facets = row.document.clone();
         facets.insert("deleted".to_owned(), row.deleted_at.is_some().into());
         facets.insert("connection".to_owned(), row.connection.map(|id| id.to_string()).into());
+        if !row.entered {
+            facets.insert("entered".to_owned(), false.into());
+        }
         facets
     }
 
@@ -169,6 +185,7 @@ impl Resource for Groups {
         let mut group = Group { connection: Some(caller.connection), ..blank(id, author.at) };
         group.document = sent.document;
         derive(&mut group)?;
+        group.entered = Rule::of(&caller.settings).admits(&group.display_name);
         if groups::insert(tx, caller.instance, &group).await? {
             finish::<Groups>(tx, caller.instance, &caller.schemas, author, None, &group, "created")
                 .await?;
@@ -182,6 +199,7 @@ impl Resource for Groups {
                 .await?;
         match holder {
             Some(holder) if holder.connection.is_none() => {
+                let holder = take_up::<Self>(tx, caller, holder).await?;
                 let sent = SentGroup { document: group.document, members: sent.members };
                 Self::replace(tx, caller, author, holder, sent).await
             }
@@ -234,6 +252,17 @@ impl Resource for Groups {
             require_attributes(&caller.schemas.group, &document)?;
         }
         keep(tx, caller, author, before, document, members).await
+    }
+
+    async fn accept(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Group,
+        asked: Approval,
+    ) -> Result<Group> {
+        let members = MemberChange::stored(asked.members.as_deref()).unwrap_or_default();
+        keep(tx, caller, author, before, asked.document, members).await
     }
 
     /// The memberships stay with the tombstone; all reads leave them out.
@@ -303,7 +332,11 @@ async fn keep(
     document: Document,
     members: MemberChange,
 ) -> Result<Group> {
-    let picked_up = picks_up::<Groups>(&before, caller)?;
+    let reached = reach::<Groups>(&before, caller)?;
+    if reached == Claim::Ask {
+        return ask(tx, caller, author, before, document, members).await;
+    }
+    let picked_up = reached == Claim::PickUp;
     let moved = !members.is_empty() && members.apply(tx, caller, author, &before).await?;
     let edited = picked_up || before.document != document;
     if !edited && !moved {
@@ -317,10 +350,14 @@ async fn keep(
         ..before.clone()
     };
     derive(&mut after)?;
+    after.entered = Rule::of(&caller.settings).admits(&after.display_name);
     groups::update(tx, caller.instance, &before, &after)
         .await
         .map_err(|error| conflict_on(error, "displayName", &after.display_name, "group"))?;
     if edited {
+        if picked_up {
+            claims::settle(tx, caller, author.at, after.id.0).await?;
+        }
         let action = if picked_up { "picked_up" } else { "changed" };
         finish::<Groups>(
             tx,
@@ -334,6 +371,21 @@ async fn keep(
         .await?;
     }
     Ok(after)
+}
+
+/// Keeps a new document and a new membership of a Local group for an administrator to decide.
+async fn ask(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    before: Group,
+    document: Document,
+    members: MemberChange,
+) -> Result<Group> {
+    derive(&mut Group { document: document.clone(), ..before.clone() })?;
+    members.check(tx, caller, author, &before).await?;
+    let members = (!members.is_empty()).then_some(members);
+    claims::ask::<Groups>(tx, caller, author, before, document, members).await
 }
 
 /// Reads out of the document what the directory keeps in columns of its own.

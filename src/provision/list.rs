@@ -172,7 +172,10 @@ impl<'a> Plans<'a> {
                 sort::resolve(&kinds, by, query.descending)?.into_iter().map(Some).collect()
             }
         };
-        let plan = |(kind, sort)| Plan::new(kind, &kinds, filter.as_ref(), sort, query);
+        let plan = |(kind, sort)| {
+            let plan = Plan::new(kind, &kinds, filter.as_ref(), sort, query);
+            plan.map(|plan| plan.seen_by(caller))
+        };
         let plans =
             kinds.iter().copied().zip(sorts).map(plan).collect::<std::result::Result<_, _>>()?;
         Ok(Self { caller, sought, each: plans })

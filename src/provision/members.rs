@@ -27,7 +27,7 @@ pub const ANSWERED_MEMBERS_MAX: i64 = 1000;
 const UNKNOWN_SHOWN_MAX: usize = 100;
 
 /// What a request does to the membership of a group, all operations together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct MemberChange {
     /// Whether everybody leaves who is not in `joining`.
     clears: bool,
@@ -36,6 +36,7 @@ pub(super) struct MemberChange {
     /// Who is none afterwards.
     leaving: BTreeSet<String>,
     /// The members before the request as they are shown, if a filter had to look at them.
+    #[serde(skip)]
     before: Option<Vec<Value>>,
 }
 
@@ -50,6 +51,37 @@ impl MemberChange {
 
     pub(super) fn is_empty(&self) -> bool {
         !self.clears && self.joining.is_empty() && self.leaving.is_empty()
+    }
+
+    /// A change as it was stored; `None` if nothing was.
+    pub(super) fn stored(text: Option<&str>) -> Option<Self> {
+        text.and_then(|text| serde_json::from_str(text).ok())
+    }
+
+    /// The change as it is stored; `None` if it changes nothing.
+    pub(super) fn store(&self) -> Option<String> {
+        if self.is_empty() { None } else { serde_json::to_string(self).ok() }
+    }
+
+    /// This change and then another, as one.
+    pub(super) fn then(mut self, later: Self) -> Self {
+        if later.clears {
+            self.clear();
+        }
+        self.join(later.joining.into_iter().collect());
+        self.leave(later.leaving.into_iter().collect());
+        self.before = later.before;
+        self
+    }
+
+    /// Whether a member of before is one afterwards.
+    pub(super) fn retains(&self, id: &str) -> bool {
+        self.joining.contains(id) || !(self.clears || self.leaving.contains(id))
+    }
+
+    /// Who is a member afterwards, as far as the texts can be ids.
+    pub(super) fn joining_ids(&self) -> Vec<MemberId> {
+        parse(&self.joining).0
     }
 
     fn join(&mut self, ids: Vec<String>) {
@@ -149,15 +181,13 @@ impl MemberChange {
         group: &Group,
     ) -> Result<bool> {
         let (instance, id) = (caller.instance, group.id);
-        let (asked, strange) = parse(&self.joining);
-        let mut joining = memberships::known(tx, instance, caller.viewer(), &asked).await?;
-        note_unknown(tx, caller, author, id, strange, &asked, &joining).await?;
+        let mut joining = self.check(tx, caller, author, group).await?;
         let leaving = if self.clears {
             self.leaving_by_replacement(tx, caller, id, &mut joining).await?
         } else {
             parse(&self.leaving).0
         };
-        let removed = memberships::remove(tx, instance, id, &leaving).await?;
+        let removed = memberships::remove(tx, instance, caller.viewer(), id, &leaving).await?;
         let added = memberships::add(tx, instance, id, &joining).await?;
         let events: Vec<_> = [("group.member_removed", &removed), ("group.member_added", &added)]
             .into_iter()
@@ -170,6 +200,32 @@ impl MemberChange {
         audit::append(tx, instance, &events).await?;
         scope::reconsider(tx, instance, author, group, &removed, &added).await?;
         Ok(!events.is_empty())
+    }
+
+    /// Who can join: whom the caller can see, and not the group itself. Who else was named is left out
+    /// with a note, or refused.
+    pub(super) async fn check(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        group: &Group,
+    ) -> Result<Vec<(MemberId, MemberKind)>> {
+        let (asked, strange) = parse(&self.joining);
+        let mut joining = memberships::known(tx, caller.instance, caller.viewer(), &asked).await?;
+        let itself = MemberId::from(group.id);
+        if joining.iter().any(|(id, _)| *id == itself) {
+            caller.habits.unknown_members.check(ErrorKind::InvalidValue, || {
+                format!(
+                    "members.value names the group itself, \"{itself}\": a group cannot be a member \
+                     of itself",
+                    itself = itself.0
+                )
+            })?;
+            joining.retain(|(id, _)| *id != itself);
+        }
+        note_unknown(tx, caller, author, group.id, strange, &asked, &joining).await?;
+        Ok(joining)
     }
 
     /// Whom a complete list makes leave; `joining` is cut to who is not a member yet.
@@ -302,6 +358,39 @@ mod tests {
     }
 
     proptest! {
+        /// Two changes folded into one do what they do one after the other, also when they were stored.
+        #[test]
+        fn a_change_after_a_change_is_one_change(
+            before in proptest::collection::btree_set(0u8..8, 0..8),
+            first in proptest::collection::vec(step(), 0..4),
+            second in proptest::collection::vec(step(), 0..4),
+        ) {
+            let texts = |ids: &[u8]| ids.iter().map(u8::to_string).collect::<Vec<_>>();
+            let fold = |steps: &[Step]| {
+                let mut change = MemberChange::default();
+                for step in steps {
+                    match step {
+                        Step::Join(ids) => change.join(texts(ids)),
+                        Step::Leave(ids) => change.leave(texts(ids)),
+                        Step::Replace(ids) => { change.clear(); change.join(texts(ids)); }
+                        Step::Clear => change.clear(),
+                    }
+                }
+                change
+            };
+            let after = |change: &MemberChange, before: &BTreeSet<String>| {
+                let mut after = before.clone();
+                after.retain(|id| change.retains(id));
+                after.extend(change.joining.clone());
+                after
+            };
+            let before: BTreeSet<String> = before.iter().map(u8::to_string).collect();
+            let (first, second) = (fold(&first), fold(&second));
+            let one_by_one = after(&second, &after(&first, &before));
+            let stored = MemberChange::stored(first.store().as_deref()).unwrap_or_default();
+            prop_assert_eq!(after(&stored.then(second), &before), one_by_one);
+        }
+
         /// Folding the operations into one change gives what doing them one by one gives.
         #[test]
         fn one_change_is_worth_its_operations(

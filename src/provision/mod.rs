@@ -3,6 +3,9 @@
 //! Push, pull, UI and CLI all come through here. A use case takes what its caller may see from a
 //! [`Caller`], which only an authenticated request or a configured job can make.
 
+pub mod approvals;
+mod claims;
+mod entering;
 mod fields;
 mod groups;
 mod hand;
@@ -12,13 +15,18 @@ pub mod lookups;
 mod manager;
 pub mod mapping;
 mod members;
+mod nesting;
 mod org;
 mod profile;
+mod protection;
 mod render;
+pub mod report;
+mod required;
 mod resource;
 mod runs;
 pub mod schemas;
 mod scope;
+pub mod settings;
 pub mod setup;
 mod standing;
 mod users;
@@ -28,7 +36,8 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Ids};
 use crate::directory::{
-    ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, KeyId, Profile, Timestamp,
+    ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, KeyId, PickUp, Profile,
+    Timestamp,
 };
 use crate::scim::habits::Habits;
 use crate::scim::project::Projection;
@@ -40,11 +49,14 @@ use crate::store::query::Viewer;
 use crate::store::{Store, StoreError};
 use uuid::Uuid;
 
+pub use approvals::Decision;
+pub use entering::{Preview, Previewed};
 pub use groups::{Groups, SentGroup};
 pub use hand::{CHOSEN_MAX, Done};
 pub use licence::{LicenceState, Limit, SEATS_MAX};
 pub use list::{SCAN_ROWS_MAX, Sought};
 pub use members::ANSWERED_MEMBERS_MAX;
+pub use nesting::{Effective, EffectiveMember};
 pub use org::REPORTS_PAGE_MAX;
 pub use profile::habits;
 pub use resource::Resource;
@@ -235,7 +247,11 @@ impl Caller {
     /// What the connection can see.
     #[must_use]
     pub fn viewer(&self) -> Viewer {
-        Viewer::Connection(self.connection)
+        match self.settings.pick_up {
+            PickUp::ByUserName => Viewer::Connection(self.connection),
+            PickUp::WithApproval => Viewer::Asking(self.connection),
+            PickUp::Never => Viewer::Own(self.connection),
+        }
     }
 
     /// The author of what the connection does now.

@@ -3,7 +3,6 @@
 use super::resource::{Resource as _, find};
 use super::{Caller, Listed, Provision, Result, Users};
 use crate::directory::{Account, AccountId, InstanceId};
-use crate::scim::version::Expected;
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::query::Purpose;
 use crate::store::{Tx, accounts};
@@ -78,7 +77,7 @@ impl Provision {
 }
 
 async fn person(tx: &mut Tx, caller: &Caller, id: &str) -> Result<Account> {
-    find::<Users>(tx, caller, id, Purpose::Look, &Expected::ANY).await
+    find::<Users>(tx, caller, id, Purpose::Look).await
 }
 
 /// People as the caller reads them. Links join people of one connection, so all are the caller's own.

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::claims::{self, meet, reach, standing};
 use super::schemas::newest;
 use super::{Caller, Provision, Result, Shown, Sought, not_found, taken, transact};
 use crate::clock::Ids;
-use crate::directory::rules::{Claim, claim};
-use crate::directory::{ConnectionId, InstanceId, ids};
+use crate::directory::rules::Claim;
+use crate::directory::{Approval, ConnectionId, InstanceId, MemberKind, ids};
 use crate::scim::extension::{UniqueValue, hide, unique_values};
 use crate::scim::habits::Habits;
 use crate::scim::message::Operation;
@@ -24,7 +25,7 @@ use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
 use crate::scim::sort::Key;
 use crate::scim::version::Expected;
-use crate::scim::{Document, ErrorKind, ScimError};
+use crate::scim::{Document, ScimError};
 use crate::store::audit::{self, Author, Category};
 use crate::store::query::{self, Column, Narrow, Purpose, Table, Viewer};
 use crate::store::unique::{self, Held};
@@ -34,7 +35,7 @@ use crate::store::{Record, StoreError, Tx};
 /// A kind of resource that clients provision: [`Users`](super::Users) or [`Groups`](super::Groups).
 pub trait Resource: 'static {
     /// A row of its table.
-    type Row: Record + Sync;
+    type Row: Record + Clone + Sync;
     /// What a client sends to create or replace one.
     type Sent: Clone + Send + Sync;
     /// What a query for it seeks.
@@ -43,6 +44,10 @@ pub trait Resource: 'static {
     const NAME: &'static str;
     /// What the directory calls it, in the audit trail.
     const NOUN: &'static str;
+    /// What it is as a member of groups.
+    const MEMBER_KIND: MemberKind;
+    /// The attribute that names it, uniquely in the instance.
+    const NAME_ATTRIBUTE: &'static str;
     /// Its table.
     const TABLE: Table;
     /// The same, for who lets nobody write to it.
@@ -62,6 +67,14 @@ pub trait Resource: 'static {
     fn id(row: &Self::Row) -> Uuid;
     /// The connection that owns a row.
     fn owner(row: &Self::Row) -> Option<ConnectionId>;
+    /// Its name in the directory.
+    fn name(row: &Self::Row) -> &str;
+    /// Whether it is out of reach of every connection.
+    fn is_protected(_row: &Self::Row) -> bool {
+        false
+    }
+    /// A row as the client sees it that has said this of it; what the directory keeps in columns stays.
+    fn laid_over(row: Self::Row, document: Document) -> Self::Row;
     /// The value of a row in a column that queries are sorted by.
     fn key(row: &Self::Row, column: Column) -> Option<Key>;
     /// How often a row has changed.
@@ -114,6 +127,14 @@ pub trait Resource: 'static {
         before: Self::Row,
         changes: Vec<Change<'_>>,
     ) -> impl Future<Output = Result<Self::Row>> + Send;
+    /// Picks up a Local row with what the client has said of it so far.
+    fn accept(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Self::Row,
+        asked: Approval,
+    ) -> impl Future<Output = Result<Self::Row>> + Send;
     /// Turns a row into a tombstone.
     fn delete(
         tx: &mut Tx,
@@ -132,7 +153,7 @@ impl Provision {
         projection: &Projection,
     ) -> Result<Shown> {
         let mut tx = self.store.read().await?;
-        let row = find::<R>(&mut tx, caller, id, Purpose::Look, &Expected::ANY).await?;
+        let row = find::<R>(&mut tx, caller, id, Purpose::Look).await?;
         show::<R>(&mut tx, caller, row, projection).await
     }
 
@@ -187,6 +208,9 @@ impl Provision {
         let changes = patch::changes(R::kind(&caller.schemas), &caller.habits, operations)?;
         transact!(self.store, Some(caller.instance), |tx| {
             match change::<R>(&mut tx, caller, &author, id, expected, changes.clone()).await {
+                Ok(row) if standing::<R>(&row, caller) == Claim::Ask => {
+                    show::<R>(&mut tx, caller, row, projection).await
+                }
                 Ok(row) => R::render_changed(&mut tx, caller, row, projection).await,
                 Err(error) => Err(error),
             }
@@ -208,16 +232,6 @@ impl Provision {
             &mut tx, caller, &author, id, expected
         )
         .await)
-    }
-}
-
-/// Whether a write by the caller picks the row up.
-pub(super) fn picks_up<R: Resource>(row: &R::Row, caller: &Caller) -> Result<bool> {
-    match claim(R::owner(row), caller.connection) {
-        Claim::Own => Ok(false),
-        Claim::PickUp => Ok(true),
-        // The caller cannot see such a row; code that forgets this must not write it either.
-        Claim::Foreign => Err(not_found(R::NAME, &R::id(row).to_string())),
     }
 }
 
@@ -321,7 +335,7 @@ pub(super) async fn show<R: Resource>(
     projection: &Projection,
 ) -> Result<Shown> {
     let rows = [row];
-    let rendered = R::render(tx, caller, &rows, projection.wants(R::RELATED)).await?;
+    let rendered = claims::render::<R>(tx, caller, &rows, projection.wants(R::RELATED)).await?;
     let [row] = rows;
     Ok(shown::<R>(caller, &row, rendered.into_iter().next().unwrap_or_default(), projection))
 }
@@ -347,15 +361,12 @@ pub(super) async fn find<R: Resource>(
     caller: &Caller,
     id: &str,
     purpose: Purpose,
-    expected: &Expected,
 ) -> Result<R::Row> {
     let unknown = || not_found(R::NAME, id);
     let narrow = Narrow::Id(ids::exact(id).ok_or_else(unknown)?);
     let (instance, viewer) = (caller.instance, caller.viewer());
     let found = query::one(tx, &R::TABLE, instance, viewer, &narrow, purpose).await?;
-    let row = found.ok_or_else(unknown)?;
-    expected.require(R::version(&row))?;
-    Ok(row)
+    found.ok_or_else(unknown)
 }
 
 async fn replace<R: Resource>(
@@ -366,7 +377,8 @@ async fn replace<R: Resource>(
     expected: &Expected,
     sent: R::Sent,
 ) -> Result<R::Row> {
-    let before = find::<R>(tx, caller, id, Purpose::Change, expected).await?;
+    let before = find::<R>(tx, caller, id, Purpose::Change).await?;
+    let before = meet::<R>(tx, caller, author, before, expected).await?;
     R::replace(tx, caller, author, before, sent).await
 }
 
@@ -378,7 +390,8 @@ async fn change<R: Resource>(
     expected: &Expected,
     changes: Vec<Change<'_>>,
 ) -> Result<R::Row> {
-    let before = find::<R>(tx, caller, id, Purpose::Change, expected).await?;
+    let before = find::<R>(tx, caller, id, Purpose::Change).await?;
+    let before = meet::<R>(tx, caller, author, before, expected).await?;
     R::change(tx, caller, author, before, changes).await
 }
 
@@ -389,14 +402,10 @@ async fn delete<R: Resource>(
     id: &str,
     expected: &Expected,
 ) -> Result<()> {
-    let before = find::<R>(tx, caller, id, Purpose::Change, expected).await?;
-    if picks_up::<R>(&before, caller)? {
-        let detail = format!(
-            "the {} is Local: this connection never provisioned it, so an administrator has to \
-             delete it",
-            R::NAME
-        );
-        return Err(ScimError::new(ErrorKind::Forbidden, detail).into());
+    let before = find::<R>(tx, caller, id, Purpose::Change).await?;
+    if reach::<R>(&before, caller)? != Claim::Own {
+        return claims::withdraw::<R>(tx, caller, author, before, expected).await;
     }
+    expected.require(R::version(&before))?;
     R::delete(tx, caller, author, before).await
 }

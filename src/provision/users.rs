@@ -5,16 +5,17 @@ use std::sync::Arc;
 use scim_v2::schema_urns;
 use serde_json::{Map, Value};
 
-use super::resource::{Resource, finish, holder, picks_up, show};
+use super::claims::{self, reach, take_up};
+use super::resource::{Resource, finish, holder, show};
 use super::{
-    Caller, Provision, Result, Shown, Sought, conflict_on, manager, mapping, render, standing,
-    taken, transact,
+    Caller, Provision, Result, Shown, Sought, conflict_on, manager, mapping, render, required,
+    standing, taken, transact,
 };
 use crate::clock::Ids;
-use crate::directory::rules::overtaken;
+use crate::directory::rules::{Claim, overtaken};
 use crate::directory::{
-    Account, AccountId, ConnectionId, InstanceId, ManagerLink, MemberId, Status, StatusReason,
-    Timestamp,
+    Account, AccountId, Approval, ConnectionId, InstanceId, ManagerLink, MemberId, MemberKind,
+    Status, StatusReason, Timestamp,
 };
 use crate::scim::extension::adopted;
 use crate::scim::fold::fold;
@@ -47,6 +48,8 @@ impl Resource for Users {
     const SOUGHT: Sought = Sought::Users;
     const NAME: &'static str = "User";
     const NOUN: &'static str = "account";
+    const MEMBER_KIND: MemberKind = MemberKind::Account;
+    const NAME_ATTRIBUTE: &'static str = "userName";
     const TABLE: Table = accounts::TABLE;
     const STILL: StillTable = StillTable::Accounts;
     const RELATED: &'static str = "groups";
@@ -71,6 +74,19 @@ impl Resource for Users {
 
     fn owner(row: &Account) -> Option<ConnectionId> {
         row.connection
+    }
+
+    fn name(row: &Account) -> &str {
+        &row.user_name
+    }
+
+    fn is_protected(row: &Account) -> bool {
+        row.protected
+    }
+
+    fn laid_over(row: Account, document: Document) -> Account {
+        let active = document.get("active") != Some(&Value::Bool(false));
+        Account { document, active, ..row }
     }
 
     fn key(row: &Account, column: Column) -> Option<Key> {
@@ -101,6 +117,12 @@ impl Resource for Users {
         facets.extend(standing::said(row));
         facets.insert("connection".to_owned(), row.connection.map(|id| id.to_string()).into());
         facets.insert("manager".to_owned(), row.manager.account.map(|id| id.to_string()).into());
+        if !row.missing.is_empty() {
+            facets.insert("missing".to_owned(), row.missing.clone().into());
+        }
+        if row.protected {
+            facets.insert("protected".to_owned(), true.into());
+        }
         facets
     }
 
@@ -145,6 +167,7 @@ impl Resource for Users {
         account.document = sent;
         account.document.entry("active").or_insert(Value::Bool(true));
         derive(&mut account)?;
+        required::check(caller, None, &mut account)?;
         let misses = map(tx, caller, &mut account).await?;
         for _ in 0..CREATE_ATTEMPTS {
             manager::attach(tx, caller.instance, None, &mut account).await?;
@@ -171,6 +194,7 @@ impl Resource for Users {
             match holder {
                 None => {}
                 Some(holder) if holder.connection.is_none() => {
+                    let holder = take_up::<Self>(tx, caller, holder).await?;
                     return Self::replace(tx, caller, author, holder, account.document).await;
                 }
                 Some(_) => break,
@@ -218,6 +242,16 @@ impl Resource for Users {
             require_attributes(&caller.schemas.user, &document)?;
         }
         keep(tx, caller, author, before, document).await
+    }
+
+    async fn accept(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Account,
+        asked: Approval,
+    ) -> Result<Account> {
+        keep(tx, caller, author, before, asked.document).await
     }
 
     async fn delete(tx: &mut Tx, caller: &Caller, author: &Author, before: Account) -> Result<()> {
@@ -282,10 +316,11 @@ async fn keep(
     before: Account,
     document: Document,
 ) -> Result<Account> {
-    let picked_up = picks_up::<Users>(&before, caller)?;
+    let reached = reach::<Users>(&before, caller)?;
+    let picked_up = reached == Claim::PickUp;
     // The identity provider has spoken, also if it repeats itself.
     let hand = overtaken(before.hand, author.at);
-    if !picked_up && before.document == document && before.hand == hand {
+    if reached == Claim::Own && before.document == document && before.hand == hand {
         return Ok(before);
     }
     let mut after = Account {
@@ -297,8 +332,15 @@ async fn keep(
         ..before.clone()
     };
     derive(&mut after)?;
+    required::check(caller, Some(&before), &mut after)?;
+    if reached == Claim::Ask {
+        return claims::ask::<Users>(tx, caller, author, before, after.document, None).await;
+    }
     let misses = map(tx, caller, &mut after).await?;
     misses.keep(tx, caller.instance, after.id, author.at).await?;
+    if picked_up {
+        claims::settle(tx, caller, author.at, after.id.0).await?;
+    }
     let action = if picked_up { "picked_up" } else { "changed" };
     write(tx, caller.instance, &caller.schemas, author, &before, after, action).await
 }

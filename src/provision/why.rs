@@ -8,7 +8,6 @@ use crate::directory::why::{Fact, Rung, explain};
 use crate::directory::{
     Account, AccountId, Hand, HandWord, InstanceId, Status, StatusReason, Timestamp,
 };
-use crate::scim::version::Expected;
 use crate::store::audit::{self, Event};
 use crate::store::query::Purpose;
 
@@ -77,7 +76,7 @@ impl Provision {
     /// Explains the status of an account that the caller can see.
     pub async fn why_of(&self, caller: &Caller, id: &str) -> Result<Why> {
         let mut tx = self.store.read().await?;
-        let account = find::<Users>(&mut tx, caller, id, Purpose::Look, &Expected::ANY).await?;
+        let account = find::<Users>(&mut tx, caller, id, Purpose::Look).await?;
         drop(tx);
         self.why(caller.instance, &account).await
     }

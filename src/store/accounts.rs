@@ -734,3 +734,17 @@ pub async fn in_circles(tx: &mut Tx, instance: InstanceId) -> Result<Vec<Referen
     );
     tx.fetch_all(sql.bind(instance)).await
 }
+
+/// How many other protected accounts are active.
+pub async fn protected_besides(
+    tx: &mut Tx,
+    instance: InstanceId,
+    id: AccountId,
+) -> Result<i64, StoreError> {
+    let sql = Sql::new(
+        "SELECT COUNT(*) AS n FROM accounts a WHERE a.instance_id = $1 AND a.protected \
+         AND a.status = 'active' AND a.deleted_at IS NULL AND a.id <> $2",
+    );
+    let counted = tx.fetch_optional::<Count>(sql.bind(instance).bind(id)).await?;
+    Ok(counted.map_or(0, |count| count.0))
+}

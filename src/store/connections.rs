@@ -3,7 +3,7 @@
 use super::row::Row;
 use super::{Record, Sql, StoreError, Tx};
 use crate::directory::{
-    Connection, ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, Scope,
+    Connection, ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, Profile, Scope,
 };
 use serde_json::Value;
 
@@ -133,5 +133,19 @@ pub async fn set_status(
         .bind(instance)
         .bind(id)
         .bind(status.word());
+    tx.execute(sql).await.map(drop)
+}
+
+/// Keeps whose habits a connection follows.
+pub async fn set_profile(
+    tx: &mut Tx,
+    instance: InstanceId,
+    id: ConnectionId,
+    profile: Profile,
+) -> Result<(), StoreError> {
+    let sql = Sql::new("UPDATE connections SET profile = $3 WHERE instance_id = $1 AND id = $2")
+        .bind(instance)
+        .bind(id)
+        .bind(profile.word());
     tx.execute(sql).await.map(drop)
 }

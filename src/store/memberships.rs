@@ -2,10 +2,12 @@
 //! change and not the size of the group.
 
 use super::query::{Viewer, push_member_visible, push_visible};
-use super::row::{Id, Record, Row};
+use super::row::{Count, Id, Record, Row};
 use super::sql::Bind;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
-use crate::directory::{GroupId, InstanceId, MemberId, MemberKind};
+use uuid::Uuid;
+
+use crate::directory::{AccountId, GroupId, InstanceId, MemberId, MemberKind};
 
 /// A member as it is shown.
 #[derive(Debug, Clone)]
@@ -81,13 +83,16 @@ pub async fn known(
         )
         .bind(instance);
         sql.push_list(ids.iter().copied());
-        push_visible(&mut sql, viewer, " AND (a.connection_id IS NULL OR a.connection_id = ");
+        push_visible(&mut sql, viewer, "a.connection_id");
+        if viewer.is_connection() {
+            sql.push(" AND NOT a.protected");
+        }
         sql.push(
             " UNION ALL SELECT g.id, 'group' FROM groups g \
              WHERE g.instance_id = $1 AND g.deleted_at IS NULL AND g.id IN ",
         );
         sql.push_list(ids.iter().copied());
-        push_visible(&mut sql, viewer, " AND (g.connection_id IS NULL OR g.connection_id = ");
+        push_visible(&mut sql, viewer, "g.connection_id");
         found.extend(tx.fetch_all::<Known>(sql).await?);
     }
     Ok(found.into_iter().map(Known::pair).collect())
@@ -114,10 +119,12 @@ pub async fn add(
     Ok(added)
 }
 
-/// Removes members; those that were there.
+/// Removes members; those that were there. Protected people stay where they are unless an administrator
+/// removes them.
 pub async fn remove(
     tx: &mut Tx,
     instance: InstanceId,
+    viewer: Viewer,
     group: GroupId,
     members: &[MemberId],
 ) -> Result<Vec<(MemberId, MemberKind)>, StoreError> {
@@ -129,6 +136,10 @@ pub async fn remove(
         .bind(instance)
         .bind(group);
         sql.push_list(members.iter().copied());
+        if viewer.is_connection() {
+            sql.push(" AND member_id NOT IN (SELECT p.id FROM accounts p ")
+                .push("WHERE p.instance_id = $1 AND p.protected)");
+        }
         sql.push(" RETURNING member_id AS id, member_kind AS kind");
         removed.extend(tx.fetch_all::<Known>(sql).await?.into_iter().map(Known::pair));
     }
@@ -202,9 +213,154 @@ pub async fn of_members(
         )
         .bind(instance);
         sql.push_list(members.iter().copied());
-        push_visible(&mut sql, viewer, " AND (g.connection_id IS NULL OR g.connection_id = ");
+        if viewer.is_connection() {
+            sql.push(" AND m.member_id NOT IN (SELECT p.id FROM accounts p ")
+                .push("WHERE p.instance_id = $1 AND p.protected)");
+        }
+        push_visible(&mut sql, viewer, "g.connection_id");
         sql.push(" ORDER BY m.member_id, m.group_id");
         found.extend(tx.fetch_all::<Belonging>(sql).await?);
     }
     Ok(found)
+}
+
+/// The live direct members of a group from behind `after`, for administrators.
+pub async fn direct(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Member>, StoreError> {
+    let mut sql = Sql::new(
+        "SELECT m.group_id, m.member_id, m.member_kind, \
+         COALESCE(a.display_name, a.user_name, g.display_name) AS display FROM memberships m \
+         LEFT JOIN accounts a ON a.instance_id = m.instance_id AND a.id = m.member_id \
+         AND a.deleted_at IS NULL \
+         LEFT JOIN groups g ON g.instance_id = m.instance_id AND g.id = m.member_id \
+         AND g.deleted_at IS NULL WHERE m.instance_id = $1 AND m.group_id = $2",
+    )
+    .bind(instance)
+    .bind(group);
+    push_member_visible(&mut sql, Viewer::Administrator);
+    if let Some(after) = after {
+        sql.push(" AND m.member_id > ").push_bind(after);
+    }
+    sql.push(" ORDER BY m.member_id LIMIT ").push_bind(limit);
+    tx.fetch_all(sql).await
+}
+
+/// A group that is a member of another.
+#[derive(Debug, Clone)]
+pub struct Nesting {
+    /// The group that it belongs to.
+    pub group: GroupId,
+    /// The group that belongs.
+    pub member: GroupId,
+    /// Its name.
+    pub display: String,
+}
+
+impl Record for Nesting {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            group: row.get("group_id")?,
+            member: row.get("member_id")?,
+            display: row.get("display")?,
+        })
+    }
+}
+
+/// Who belongs to a group that is nested in the one that was asked for, or to that itself.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// The account.
+    pub id: AccountId,
+    /// The name the person signs in with.
+    pub user_name: String,
+    /// The name to show.
+    pub display_name: Option<String>,
+    /// The group that the person directly belongs to.
+    pub group: GroupId,
+}
+
+impl Record for Reached {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.get("id")?,
+            user_name: row.get("user_name")?,
+            display_name: row.get("display_name")?,
+            group: row.get("group_id")?,
+        })
+    }
+}
+
+/// All live nestings below a group. `UNION` finds each group once, so circles end.
+pub async fn nested(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+) -> Result<Vec<Nesting>, StoreError> {
+    let sql = Sql::new(
+        "WITH RECURSIVE reach (id) AS (SELECT g.id FROM groups g WHERE g.instance_id = $1 \
+         AND g.id = $2 AND g.deleted_at IS NULL UNION SELECT m.member_id FROM reach r \
+         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
+         AND m.member_kind = 'group' JOIN groups g ON g.instance_id = $1 AND g.id = m.member_id \
+         AND g.deleted_at IS NULL) \
+         SELECT m.group_id, m.member_id, g.display_name AS display FROM reach r \
+         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
+         AND m.member_kind = 'group' JOIN groups g ON g.instance_id = $1 AND g.id = m.member_id \
+         AND g.deleted_at IS NULL ORDER BY m.group_id, m.member_id",
+    );
+    tx.fetch_all(sql.bind(instance).bind(group)).await
+}
+
+/// The live accounts that belong to a group or to one below it, in the order of their creation from
+/// behind `after`: a row for each membership.
+pub async fn effective(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+    after: Option<AccountId>,
+    limit: i64,
+) -> Result<Vec<Reached>, StoreError> {
+    let mut sql = Sql::new(
+        "WITH RECURSIVE reach (id) AS (SELECT g.id FROM groups g WHERE g.instance_id = $1 \
+         AND g.id = $2 AND g.deleted_at IS NULL UNION SELECT m.member_id FROM reach r \
+         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
+         AND m.member_kind = 'group' JOIN groups g ON g.instance_id = $1 AND g.id = m.member_id \
+         AND g.deleted_at IS NULL) \
+         SELECT a.id, a.user_name, a.display_name, m.group_id FROM reach r \
+         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
+         JOIN accounts a ON a.instance_id = $1 AND a.id = m.member_id \
+         WHERE a.deleted_at IS NULL",
+    )
+    .bind(instance)
+    .bind(group);
+    if let Some(after) = after {
+        sql.push(" AND a.id > ").push_bind(after);
+    }
+    sql.push(" ORDER BY a.id, m.group_id LIMIT ").push_bind(limit);
+    tx.fetch_all(sql).await
+}
+
+/// How many live accounts belong to a group or to one below it.
+pub async fn effective_count(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+) -> Result<i64, StoreError> {
+    let sql = Sql::new(
+        "WITH RECURSIVE reach (id) AS (SELECT g.id FROM groups g WHERE g.instance_id = $1 \
+         AND g.id = $2 AND g.deleted_at IS NULL UNION SELECT m.member_id FROM reach r \
+         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
+         AND m.member_kind = 'group' JOIN groups g ON g.instance_id = $1 AND g.id = m.member_id \
+         AND g.deleted_at IS NULL) \
+         SELECT COUNT(DISTINCT a.id) AS n FROM reach r \
+         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
+         JOIN accounts a ON a.instance_id = $1 AND a.id = m.member_id \
+         WHERE a.deleted_at IS NULL",
+    );
+    let counted = tx.fetch_optional::<Count>(sql.bind(instance).bind(group)).await?;
+    Ok(counted.map_or(0, |count| count.0))
 }

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod claims;
 pub mod connections;
 pub mod fields;
 pub mod groups;

@@ -16,6 +16,11 @@ use crate::scim::sort::Position;
 pub enum Viewer {
     /// A connection sees what is its own and what is Local, never what another connection owns.
     Connection(ConnectionId),
+    /// The same, and what it has said of what is Local while an administrator has not decided: queries
+    /// for such words find more than the words select.
+    Asking(ConnectionId),
+    /// A connection that picks up nothing sees what is its own.
+    Own(ConnectionId),
     /// An administrator sees all of the instance.
     Administrator,
 }
@@ -59,6 +64,14 @@ pub enum Narrow {
     Until(Column, Timestamp),
     /// One of these ids, at most [`super::BATCH_MAX`].
     Ids(Vec<Uuid>),
+    /// The connection that owns it; none owns what is Local.
+    Owner(Option<ConnectionId>),
+    /// A group that enters the directory.
+    Entered,
+    /// An account without some of the attributes that its connection requires.
+    Incomplete,
+    /// An account that is out of reach of every connection.
+    Protected,
     /// All of these; nothing in the list is no restriction.
     All(Vec<Narrow>),
     /// One of these; nothing in the list selects nothing.
@@ -251,28 +264,103 @@ pub async fn one<T: Record>(
 }
 
 fn restrict(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
-    push_visible(sql, viewer, " AND (r.connection_id IS NULL OR r.connection_id = ");
+    push_visible(sql, viewer, "r.connection_id");
     sql.push(" AND ");
     push_narrow(sql, viewer, narrow);
 }
 
-/// Restricts rows to those that the viewer can see; `condition` ends where the connection follows.
-pub(super) fn push_visible(sql: &mut Sql, viewer: Viewer, condition: &'static str) {
-    if let Viewer::Connection(id) = viewer {
-        sql.push(condition).push_bind(id).push(")");
+impl Viewer {
+    /// Whether protected people are kept out of groups and groups from them.
+    pub(super) fn is_connection(self) -> bool {
+        self != Self::Administrator
     }
 }
 
-/// Restricts joined members to live ones that the viewer can see: `a` is the account, `g` the group.
+/// Restricts rows to those that the viewer can see; `column` is their connection.
+pub(super) fn push_visible(sql: &mut Sql, viewer: Viewer, column: &'static str) {
+    match viewer {
+        Viewer::Administrator => {}
+        Viewer::Connection(id) | Viewer::Asking(id) => {
+            sql.push(" AND (").push(column).push(" IS NULL OR ").push(column).push(" = ");
+            sql.push_bind(id).push(")");
+        }
+        Viewer::Own(id) => {
+            sql.push(" AND ").push(column).push(" = ").push_bind(id);
+        }
+    }
+}
+
+/// Restricts joined members to live ones that the viewer can see: `a` is the account, `g` the group. As
+/// members, protected people are none of any connection's business.
 pub(super) fn push_member_visible(sql: &mut Sql, viewer: Viewer) {
     sql.push(" AND ((a.id IS NOT NULL");
-    push_visible(sql, viewer, " AND (a.connection_id IS NULL OR a.connection_id = ");
+    if viewer.is_connection() {
+        sql.push(" AND NOT a.protected");
+    }
+    push_visible(sql, viewer, "a.connection_id");
     sql.push(") OR (g.id IS NOT NULL");
-    push_visible(sql, viewer, " AND (g.connection_id IS NULL OR g.connection_id = ");
+    push_visible(sql, viewer, "g.connection_id");
     sql.push("))");
 }
 
+/// Restricts rows as told, or to what the connection waits to pick up: what it has said of those may be
+/// what is sought.
 fn push_narrow(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
+    let Viewer::Asking(connection) = viewer else {
+        return push_stored(sql, viewer, narrow);
+    };
+    match narrow {
+        Narrow::UserName(key) => {
+            sql.push("r.id IN (SELECT a.id FROM accounts a WHERE a.instance_id = $1 ")
+                .push("AND a.deleted_at IS NULL AND a.user_name_key = ")
+                .push_bind(key.as_str());
+            push_asked(sql, connection, " UNION SELECT c.target_id");
+            sql.push(" AND c.name_key = ").push_bind(key.as_str()).push(")");
+        }
+        Narrow::ExternalId(text) => {
+            sql.push("r.id IN (SELECT a.id FROM accounts a WHERE a.instance_id = $1 ")
+                .push("AND a.external_id = ")
+                .push_bind(text.as_str())
+                .push(" UNION SELECT g.id FROM groups g WHERE g.instance_id = $1 ")
+                .push("AND g.external_id = ")
+                .push_bind(text.as_str());
+            push_asked(sql, connection, " UNION SELECT c.target_id");
+            sql.push(" AND c.external_id = ").push_bind(text.as_str()).push(")");
+        }
+        Narrow::DisplayName(_)
+        | Narrow::Email(_)
+        | Narrow::HasMember(_)
+        | Narrow::Unique(_)
+        | Narrow::Active(_)
+        | Narrow::Begins(..)
+        | Narrow::Since(..)
+        | Narrow::Until(..) => {
+            sql.push("(");
+            push_stored(sql, viewer, narrow);
+            push_asked(sql, connection, " OR r.id IN (SELECT c.target_id");
+            sql.push("))");
+        }
+        Narrow::Id(_)
+        | Narrow::MemberOf(_)
+        | Narrow::Ids(_)
+        | Narrow::Owner(_)
+        | Narrow::Entered
+        | Narrow::Incomplete
+        | Narrow::Protected
+        | Narrow::All(_)
+        | Narrow::Any(_) => push_stored(sql, viewer, narrow),
+    }
+}
+
+/// Adds the ids of what the connection waits to pick up.
+fn push_asked(sql: &mut Sql, connection: ConnectionId, glue: &'static str) {
+    sql.push(glue)
+        .push(" FROM claims c WHERE c.instance_id = $1 AND c.connection_id = ")
+        .push_bind(connection)
+        .push(" AND c.state = 'waiting'");
+}
+
+fn push_stored(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
     match narrow {
         Narrow::Id(id) => sql.push("r.id = ").push_bind(*id),
         Narrow::UserName(key) => sql.push("r.user_name_key = ").push_bind(key.as_str()),
@@ -292,7 +380,11 @@ fn push_narrow(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
                  WHERE m.instance_id = $1 AND m.group_id = ",
             )
             .push_bind(*group);
-            push_visible(sql, viewer, " AND (g.connection_id IS NULL OR g.connection_id = ");
+            push_visible(sql, viewer, "g.connection_id");
+            if viewer.is_connection() {
+                sql.push(" AND m.member_id NOT IN (SELECT p.id FROM accounts p ")
+                    .push("WHERE p.instance_id = $1 AND p.protected)");
+            }
             sql.push(")")
         }
         Narrow::HasMember(member) => {
@@ -327,6 +419,11 @@ fn push_narrow(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
         Narrow::Since(column, time) => sql.push(column.sql()).push(" >= ").push_bind(*time),
         Narrow::Until(column, time) => sql.push(column.sql()).push(" <= ").push_bind(*time),
         Narrow::Ids(ids) => sql.push("r.id IN ").push_list(ids.iter().copied()),
+        Narrow::Owner(Some(id)) => sql.push("r.connection_id = ").push_bind(*id),
+        Narrow::Owner(None) => sql.push("r.connection_id IS NULL"),
+        Narrow::Entered => sql.push("r.entered"),
+        Narrow::Incomplete => sql.push("r.missing IS NOT NULL"),
+        Narrow::Protected => sql.push("r.protected"),
         Narrow::All(parts) => push_joined(sql, viewer, parts, " AND ", "TRUE"),
         Narrow::Any(parts) => push_joined(sql, viewer, parts, " OR ", "FALSE"),
     };

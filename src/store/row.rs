@@ -10,9 +10,9 @@ use super::StoreError;
 use super::audit::Category;
 use super::runs::{RunKind, RunState};
 use crate::directory::{
-    AccountId, ConnectionId, ConnectionKind, ConnectionStatus, Entering, GroupId, HandWord,
-    Incomplete, InstanceId, KeyId, MemberId, MemberKind, PickUp, Profile, RunId, Scope, SeatPolicy,
-    Status, StatusReason, TenantId, Timestamp, Waiting, ids::AuditId,
+    AccountId, ApprovalId, ApprovalState, ConnectionId, ConnectionKind, ConnectionStatus, Entering,
+    GroupId, HandWord, Incomplete, InstanceId, KeyId, MemberId, MemberKind, PickUp, Profile, RunId,
+    Scope, SeatPolicy, Status, StatusReason, TenantId, Timestamp, Waiting, ids::AuditId,
 };
 use crate::scim::definition::Holder;
 use crate::scim::schemas::Password;
@@ -77,7 +77,18 @@ macro_rules! ids {
     )*};
 }
 
-ids!(AccountId, AuditId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId);
+ids!(
+    AccountId,
+    ApprovalId,
+    AuditId,
+    ConnectionId,
+    GroupId,
+    InstanceId,
+    KeyId,
+    MemberId,
+    RunId,
+    TenantId
+);
 
 macro_rules! words {
     ($($name:ident),*) => {$(
@@ -100,6 +111,7 @@ macro_rules! words {
 }
 
 words!(
+    ApprovalState,
     Category,
     ConnectionKind,
     ConnectionStatus,

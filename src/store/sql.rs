@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use crate::directory::{
-    AccountId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId, Timestamp,
-    ids::AuditId,
+    AccountId, ApprovalId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId,
+    Timestamp, ids::AuditId,
 };
 use crate::scim::sort::Key;
 
@@ -145,7 +145,18 @@ macro_rules! bind_ids {
     )*};
 }
 
-bind_ids!(AccountId, AuditId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId);
+bind_ids!(
+    AccountId,
+    ApprovalId,
+    AuditId,
+    ConnectionId,
+    GroupId,
+    InstanceId,
+    KeyId,
+    MemberId,
+    RunId,
+    TenantId
+);
 
 impl From<Uuid> for Bind {
     fn from(id: Uuid) -> Self {

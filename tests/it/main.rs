@@ -25,6 +25,7 @@ mod narrowing;
 mod openapi;
 mod ownership;
 mod pages;
+mod policies;
 mod profiles;
 mod protocol_page;
 mod questions;

@@ -6,8 +6,9 @@
 
 use super::mark::invalid_cursor;
 use super::narrow::{OPEN, column, narrow};
+use crate::directory::PickUp;
 use crate::provision::resource::Resource;
-use crate::provision::{Caller, Query, Result};
+use crate::provision::{Caller, Query, Result, claims};
 use crate::scim::filter::{self, Condition};
 use crate::scim::project::Projection;
 use crate::scim::schema::ResourceType;
@@ -92,6 +93,14 @@ impl<'a> Plan<'a> {
         Ok(Self { kind, condition, narrow, exact, sort, order, projection })
     }
 
+    /// The plan through the eyes of a connection that waits to pick something up: the indexes know
+    /// nothing of what it has said, so each document has the last word.
+    pub(super) fn seen_by(mut self, caller: &Caller) -> Self {
+        let asks = caller.settings.pick_up == PickUp::WithApproval;
+        self.exact &= !asks || self.condition.is_none();
+        self
+    }
+
     /// Whether the query has an order of its own.
     pub(super) fn is_sorted(&self) -> bool {
         self.sort.is_some()
@@ -149,7 +158,7 @@ pub(super) async fn stretch<R: Resource>(
     };
     let related = plan.projection.wants(R::RELATED);
     let (positions, rows): (Vec<_>, Vec<_>) = places.found.into_iter().unzip();
-    let documents = R::render(tx, caller, &rows, related).await?;
+    let documents = claims::render::<R>(tx, caller, &rows, related).await?;
     let hits = positions.into_iter().zip(documents).map(|(position, document)| Hit {
         position,
         document: plan.projection.apply(plan.kind, document),
@@ -314,7 +323,7 @@ impl<'s, R: Resource> Scan<'s, R> {
         if self.scanned > SCAN_ROWS_MAX {
             return Err(too_many(plan.kind.name).into());
         }
-        let documents = R::render(tx, caller, &rows, plan.regards(R::RELATED)).await?;
+        let documents = claims::render::<R>(tx, caller, &rows, plan.regards(R::RELATED)).await?;
         let both = rows.into_iter().zip(documents);
         Ok(Some(both.filter(|(_, document)| plan.accepts(document)).collect()))
     }
