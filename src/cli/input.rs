@@ -5,7 +5,8 @@ use std::io::Read as _;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-/// The bytes that are read of a file: what a mapping or a look-up table can hold stays below.
+/// The bytes that are read of a file: what a definition, a mapping or a look-up table can hold stays
+/// below.
 const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// What to call a file; `-` is the standard input.
@@ -31,7 +32,8 @@ pub(super) fn text(file: &str) -> Result<String> {
     Ok(text)
 }
 
-/// The JSON in a file.
-pub(super) fn json(file: &str) -> Result<Value> {
-    serde_json::from_str(&text(file)?).with_context(|| format!("{} is not JSON", name(file)))
+/// The JSON in a file; `due` says what to write into it.
+pub(super) fn json(file: &str, due: &str) -> Result<Value> {
+    let text = text(file)?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not JSON: {due}", name(file)))
 }

@@ -71,7 +71,9 @@ async fn load(
         if added + changed == 0 {
             return text.line(format!("{table} has all of this already."));
         }
-        text.line(format!("{table}: {added} entries are new, {changed} have changed."))?;
+        text.line(format!(
+            "{table}: entries that are new: {added}, that have changed: {changed}."
+        ))?;
         text.line(format!("Next, for all accounts: {program} mappings apply CONNECTION"))
     })?;
     Ok(())

@@ -70,15 +70,14 @@ fn row(args: &SetArgs) -> Row {
 
 /// The rows in a file: an array of them, or an object that has them.
 fn rows(file: &str) -> Result<Vec<Row>> {
-    let mut json = input::json(file)?;
+    let due = "write the rows as `mappings show --json` prints them";
+    let mut json = input::json(file, due)?;
     let rows = match json.get_mut("rows") {
         Some(rows) => rows.take(),
         None => json,
     };
-    serde_json::from_value(rows).with_context(|| {
-        let name = input::name(file);
-        format!("{name} holds no mapping: write the rows as `mappings show --json` prints them")
-    })
+    serde_json::from_value(rows)
+        .with_context(|| format!("{} holds no mapping: {due}", input::name(file)))
 }
 
 async fn show(

@@ -1,11 +1,10 @@
 //! Schemas that an instance defines itself.
 
-use std::io::Read as _;
-
-use anyhow::{Context as _, Result, anyhow, bail};
-use serde_json::{Value, json};
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::json;
 
 use super::args::{DefineArgs, SchemasCommand};
+use super::input;
 use super::output::Text;
 use super::scope::full_name;
 use super::session::{Session, plain, quoted};
@@ -16,9 +15,6 @@ use crate::scim::schema::Attribute;
 use crate::scim::schemas::Password;
 use crate::store::instances::Instance;
 use crate::store::schemas::Definition;
-
-/// The bytes of a definition that are read: the limits of its parts stay far below.
-const DEFINITION_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 pub(super) async fn run(session: &mut Session<'_>, command: SchemasCommand) -> Result<()> {
     match command {
@@ -96,7 +92,9 @@ async fn list(session: &mut Session<'_>, instance: &Instance) -> Result<()> {
 }
 
 async fn define(session: &mut Session<'_>, instance: &Instance, args: &DefineArgs) -> Result<()> {
-    let schema = definition::parse(&read(&args.file)?).map_err(|error| anyhow!(error.detail))?;
+    let due = "write one object with id, name and attributes, as /Schemas shows";
+    let definition = input::json(&args.file, due)?;
+    let schema = definition::parse(&definition).map_err(|error| anyhow!(error.detail))?;
     let holder = args.resource_type.or_else(|| Holder::of_urn(&schema.id));
     let holder = holder.with_context(|| {
         format!("{} ends with neither User nor Group: say what it is for with --for", schema.id)
@@ -190,27 +188,5 @@ async fn find(session: &Session<'_>, instance: InstanceId, urn: &str) -> Result<
     let found = defined.into_iter().find(|one| one.schema.id.eq_ignore_ascii_case(urn));
     found.with_context(|| {
         format!("the instance defines no schema \"{urn}\"; `{program} schemas list` lists them")
-    })
-}
-
-/// The JSON in a file; `-` is the standard input.
-fn read(file: &str) -> Result<Value> {
-    let mut text = String::new();
-    let name = if file == "-" { "the standard input" } else { file };
-    let source: Box<dyn std::io::Read> = if file == "-" {
-        Box::new(std::io::stdin())
-    } else {
-        let opened = std::fs::File::open(file);
-        Box::new(opened.with_context(|| format!("{file} cannot be read"))?)
-    };
-    let mut source = source.take(DEFINITION_BYTES_MAX + 1);
-    source.read_to_string(&mut text).with_context(|| format!("{name} cannot be read as text"))?;
-    if text.len() as u64 > DEFINITION_BYTES_MAX {
-        bail!("{name} has more than {DEFINITION_BYTES_MAX} bytes: that is no definition");
-    }
-    serde_json::from_str(&text).with_context(|| {
-        format!(
-            "{name} is not JSON: write one object with id, name and attributes, as /Schemas shows"
-        )
     })
 }

@@ -1,12 +1,13 @@
 //! The mapping at work: the fields of an account are made from its document by the mapping that is in
 //! force for its connection.
 //!
-//! A write of an account calls [`apply`] where the account's document has been settled; a change of a
-//! mapping reaches everybody else by [`remap_page`].
+//! A write of an account calls `apply` where the account's document has been settled; a change of a
+//! mapping reaches everybody else by `remap_page`.
 
 mod versions;
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
@@ -112,25 +113,26 @@ impl<'p> Reader<'p> {
         instance: InstanceId,
         documents: &[&Document],
     ) -> std::result::Result<Vec<Evaluated>, StoreError> {
-        let mut all: Vec<Evaluated> =
-            documents.iter().map(|document| self.evaluate(document, &Found::new())).collect();
         if !self.plan.has_tables {
-            return Ok(all);
+            return Ok(self.evaluate(documents, |_, _| None));
         }
-        // A row asks one table once, so what is missed without any table is what has to be asked.
-        let mut asked: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (table, value) in all.iter().flat_map(|one| &one.misses) {
-            asked.entry(table).or_default().push(fold(value).into_owned());
-        }
+        // A row asks one table once, so what is asked for does not depend on what was found.
+        let asked = RefCell::new(BTreeMap::<String, BTreeSet<String>>::new());
+        self.evaluate(documents, |table, value| {
+            let mut asked = asked.borrow_mut();
+            asked.entry(table.to_owned()).or_default().insert(fold(value).into_owned());
+            None
+        });
         let mut found = Found::new();
-        for (table, mut keys) in asked {
-            keys.sort_unstable();
-            keys.dedup();
-            for entry in lookups::find(tx, instance, table, &keys).await? {
-                found.insert((table.to_owned(), entry.key()), entry.result);
+        for (table, keys) in asked.into_inner() {
+            let keys: Vec<String> = keys.into_iter().collect();
+            for entry in lookups::find(tx, instance, &table, &keys).await? {
+                found.insert((table.clone(), entry.key()), entry.result);
             }
         }
-        all = documents.iter().map(|document| self.evaluate(document, &found)).collect();
+        let mut all = self.evaluate(documents, |table, value| {
+            found.get(&(table.to_owned(), fold(value).into_owned())).cloned()
+        });
         for one in &mut all {
             // What is too long for a table is too long for the list of what it lacks.
             one.misses.retain(|(_, value)| require_indexable("", value).is_ok());
@@ -138,16 +140,20 @@ impl<'p> Reader<'p> {
         Ok(all)
     }
 
-    fn evaluate(&self, document: &Document, found: &Found) -> Evaluated {
-        let adopted = self.adopts.then(|| adopted(&self.schemas.user, document));
-        let document = adopted.as_ref().unwrap_or(document);
-        let source = |source: &str| {
-            self.readings.get(source).map(|reading| reading.texts(document)).unwrap_or_default()
+    fn evaluate(
+        &self,
+        documents: &[&Document],
+        lookup: impl Fn(&str, &str) -> Option<String>,
+    ) -> Vec<Evaluated> {
+        let one = |document: &&Document| {
+            let adopted = self.adopts.then(|| adopted(&self.schemas.user, document));
+            let document = adopted.as_ref().unwrap_or(document);
+            let source = |source: &str| {
+                self.readings.get(source).map(|one| one.texts(document)).unwrap_or_default()
+            };
+            evaluate(&self.plan.mapping, source, &lookup)
         };
-        let lookup = |table: &str, value: &str| {
-            found.get(&(table.to_owned(), fold(value).into_owned())).cloned()
-        };
-        evaluate(&self.plan.mapping, source, lookup)
+        documents.iter().map(one).collect()
     }
 }
 

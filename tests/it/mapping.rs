@@ -257,6 +257,31 @@ both! {
         assert_eq!(test.unmatched().await, []);
     }
 
+    /// More values than are noted when they are missed.
+    async fn every_value_is_looked_up(database) {
+        let test = TestInstance::on(&database).await;
+        let (okta, client) = test.with_okta().await;
+        let names: Vec<_> = (0..150).map(|n| format!("r{n}")).collect();
+        test.entries(&names.iter().map(|name| (name.as_str(), "x")).collect::<Vec<_>>()).await;
+        let all = vec![
+            Transform::Lookup { table: "titles".to_owned() },
+            Transform::Join { separator: String::new() },
+        ];
+        test.set_row(okta.id, row("job_title", &["roles.value"], all)).await;
+        let roles = |start: &str| -> Value {
+            names.iter().map(|name| json!({ "value": format!("{start}{name}") })).collect()
+        };
+        client.person("ann@example.com", json!({ "roles": roles("") })).await;
+        assert_eq!(test.mapped("ann@example.com").await["job_title"], "x".repeat(150));
+        assert_eq!(test.unmatched().await, []);
+        client.person("bob@example.com", json!({ "roles": roles("no ") })).await;
+        assert_eq!(test.unmatched().await.len(), 100);
+        // What no table can have is not on the list.
+        let long = json!({ "roles": [{ "value": "x".repeat(513) }] });
+        client.person("eve@example.com", long).await;
+        assert_eq!(test.unmatched().await.len(), 100);
+    }
+
     async fn tables_refuse_what_does_not_fit(database) {
         let test = TestInstance::on(&database).await;
         let provision = &test.app.provision;
@@ -480,6 +505,34 @@ both! {
         assert_eq!(provision.mapping_history(test.id, theirs.id, 5).await.unwrap(), []);
         assert!(provision.remove_field(&author, other.id, "badge").await.is_err());
         assert!(provision.remove_lookup(&author, other.id, "titles", "Clerk").await.is_err());
+    }
+
+    /// A person who is written while everybody is evaluated again has the newest mapping, and no change of
+    /// the person is lost.
+    async fn writing_and_evaluating_at_once_end_in_one_state(database) {
+        let test = TestInstance::on(&database).await;
+        let (okta, client) = test.with_okta().await;
+        let id = client.user("ann@example.com").await;
+        for round in 0..20 {
+            let word = format!("round {round}");
+            let default = Transform::Default { text: word.clone() };
+            test.set_row(okta.id, row("job_title", &["title"], vec![default])).await;
+            let barrier = Barrier::new(2);
+            let write = async {
+                barrier.wait().await;
+                let change = json!([{ "op": "add", "path": "nickName", "value": word }]);
+                client.patch(&format!("/Users/{id}"), change).await.status
+            };
+            let evaluate = async {
+                barrier.wait().await;
+                test.remap(okta.id).await
+            };
+            let (status, _) = tokio::join!(write, evaluate);
+            assert_eq!(status, 200);
+            let account = test.account_named("ann@example.com").await;
+            assert_eq!(account.fields["job_title"], word.as_str());
+            assert_eq!(account.document["nickName"], word.as_str());
+        }
     }
 
     async fn two_who_save_at_once_make_two_versions(database) {
