@@ -19,7 +19,6 @@ use crate::directory::mapping::{Evaluated, evaluate};
 use crate::directory::{Account, AccountId, ConnectionId, InstanceId, Mapping, Timestamp};
 use crate::scim::definition::is_reserved;
 use crate::scim::extension::adopted;
-use crate::scim::fold::fold;
 use crate::scim::resource::require_indexable;
 use crate::scim::schemas::Schemas;
 use crate::scim::values::{Path, Reading};
@@ -120,7 +119,7 @@ impl<'p> Reader<'p> {
         let asked = RefCell::new(BTreeMap::<String, BTreeSet<String>>::new());
         self.evaluate(documents, |table, value| {
             let mut asked = asked.borrow_mut();
-            asked.entry(table.to_owned()).or_default().insert(fold(value).into_owned());
+            asked.entry(table.to_owned()).or_default().insert(lookups::key(value));
             None
         });
         let mut found = Found::new();
@@ -131,7 +130,7 @@ impl<'p> Reader<'p> {
             }
         }
         let mut all = self.evaluate(documents, |table, value| {
-            found.get(&(table.to_owned(), fold(value).into_owned())).cloned()
+            found.get(&(table.to_owned(), lookups::key(value))).cloned()
         });
         for one in &mut all {
             // What is too long for a table is too long for the list of what it lacks.

@@ -27,8 +27,14 @@ impl Entry {
     /// How its value is compared.
     #[must_use]
     pub fn key(&self) -> String {
-        fold(&self.value).into_owned()
+        key(&self.value)
     }
+}
+
+/// How values are compared: without regard to case and to the blanks at both ends, which nobody sees.
+#[must_use]
+pub fn key(value: &str) -> String {
+    fold(value.trim()).into_owned()
 }
 
 /// A look-up table in numbers.
@@ -224,7 +230,7 @@ pub async fn settle_misses(
         for (account, misses) in missed {
             let mut is: BTreeMap<(String, String), &str> = BTreeMap::new();
             for (table, value) in misses {
-                is.insert((table.clone(), fold(value).into_owned()), value);
+                is.insert((table.clone(), key(value)), value.trim());
             }
             let was = noted.remove(account).unwrap_or_default();
             if was.len() == is.len() && was.iter().all(|one| is.contains_key(one)) {
