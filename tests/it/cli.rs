@@ -2,6 +2,7 @@
 
 mod mapping;
 mod place;
+mod policies;
 
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};

@@ -242,6 +242,26 @@ both! {
         assert_eq!(test.waiting().await.len(), 1);
     }
 
+    /// What a connection waits for costs its lists one statement, and those of others none.
+    async fn asking_costs_a_page_one_statement(database) {
+        let test = TestInstance::on(&database).await;
+        let asking = test.actor(ConnectionKind::Okta, "Okta", PickUp::WithApproval).await.client;
+        let other = test.entra().await;
+        for n in 0..5 {
+            let id = test.local_person(&format!("p{n}"), json!({})).await;
+            let answer = asking.patch(&format!("/Users/{id}"), replace("title", "Cook")).await;
+            assert_eq!(answer.status, 200);
+        }
+        let recorder = crate::support::Recorder::start();
+        for (client, count) in [(&asking, 1), (&other, 0)] {
+            recorder.take();
+            assert_eq!(client.get("/Users").await.at("/totalResults"), 5);
+            let seen = recorder.take();
+            let about = seen.iter().filter(|statement| statement.sql.contains("claims"));
+            assert_eq!(about.count(), count, "{seen:?}");
+        }
+    }
+
     async fn administrators_who_accept_at_once_accept_once(database) {
         let test = TestInstance::on(&database).await;
         let okta = test.actor(ConnectionKind::Okta, "Okta", PickUp::WithApproval).await;
