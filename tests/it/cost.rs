@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use scimd::directory::{ConnectionKind, PickUp};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
@@ -82,6 +83,20 @@ both! {
                 let plan = plan(&database, sql).await;
                 assert!(plan.contains(index), "{filter}: {sql}:\n{plan}");
             }
+        }
+        // Neither does it for a connection that waits to pick somebody up, whose own words are looked
+        // through too.
+        let asking = test.actor(ConnectionKind::Okta, "Asking", PickUp::WithApproval).await.client;
+        let lou = test.local_person("lou", json!({})).await;
+        let said = json!([{ "op": "add", "path": "externalId", "value": "x1" }]);
+        assert_eq!(asking.patch(&format!("/Users/{lou}"), said).await.status, 200);
+        let _ = recorder.take();
+        for filter in ["userName eq \"lou\"", "externalId eq \"x1\"", "userName eq \"nobody\""] {
+            let count = u64::from(!filter.contains("nobody"));
+            assert_eq!(asking.count("/Users", filter).await, count, "{filter}");
+            let statements: Vec<Statement> = recorder.take().into_iter().skip(1).collect();
+            assert!(statements.iter().all(|statement| statement.rows <= 1), "{filter}: {statements:?}");
+            assert_indexed(&database, statements.into_iter().map(|one| one.sql).collect()).await;
         }
         // A page in the order of an indexed column is read in that order, not sorted.
         for (by, index) in [

@@ -13,13 +13,13 @@ use serde_json::json;
 use super::support::{Client, TestInstance, assert_gone, assert_refused, both, person, team};
 
 /// A client and its connection.
-struct Actor {
-    client: Client,
-    connection: Connection,
+pub(crate) struct Actor {
+    pub(crate) client: Client,
+    pub(crate) connection: Connection,
 }
 
 impl TestInstance {
-    async fn actor(&self, kind: ConnectionKind, name: &str, pick_up: PickUp) -> Actor {
+    pub(crate) async fn actor(&self, kind: ConnectionKind, name: &str, pick_up: PickUp) -> Actor {
         let connection = self.connection(kind, name).await;
         let client = Client { app: self.app.clone(), token: self.token(&connection).await };
         let change = SettingsChange { pick_up: Some(pick_up), ..SettingsChange::default() };
