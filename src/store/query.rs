@@ -327,14 +327,24 @@ fn push_narrow(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
             push_asked(sql, connection, " UNION SELECT c.target_id");
             sql.push(" AND c.external_id = ").push_bind(text.as_str()).push(")");
         }
-        Narrow::DisplayName(_)
-        | Narrow::Email(_)
-        | Narrow::HasMember(_)
-        | Narrow::Unique(_)
-        | Narrow::Active(_)
-        | Narrow::Begins(..)
-        | Narrow::Since(..)
-        | Narrow::Until(..) => {
+        Narrow::DisplayName(key) => {
+            sql.push("r.id IN (SELECT a.id FROM accounts a WHERE a.instance_id = $1 ")
+                .push("AND a.display_name_key = ")
+                .push_bind(key.as_str())
+                .push(" UNION SELECT g.id FROM groups g WHERE g.instance_id = $1 ")
+                .push("AND g.display_name_key = ")
+                .push_bind(key.as_str());
+            push_asked(sql, connection, " UNION SELECT c.target_id");
+            // The name that the client has for an account is not its display name.
+            sql.push(" AND (c.name_key = ").push_bind(key.as_str());
+            sql.push(" OR c.target_kind = 'account'))");
+        }
+        Narrow::Email(_) | Narrow::HasMember(_) | Narrow::Unique(_) => {
+            push_related(sql, viewer, narrow);
+            push_asked(sql, connection, " UNION SELECT c.target_id");
+            sql.push(")");
+        }
+        Narrow::Active(_) | Narrow::Begins(..) | Narrow::Since(..) | Narrow::Until(..) => {
             sql.push("(");
             push_stored(sql, viewer, narrow);
             push_asked(sql, connection, " OR r.id IN (SELECT c.target_id");
@@ -366,13 +376,10 @@ fn push_stored(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
         Narrow::UserName(key) => sql.push("r.user_name_key = ").push_bind(key.as_str()),
         Narrow::DisplayName(key) => sql.push("r.display_name_key = ").push_bind(key.as_str()),
         Narrow::ExternalId(text) => sql.push("r.external_id = ").push_bind(text.as_str()),
-        Narrow::Email(key) => sql
-            .push(
-                "r.id IN (SELECT e.account_id FROM account_emails e \
-                 WHERE e.instance_id = $1 AND e.value_key = ",
-            )
-            .push_bind(key.as_str())
-            .push(")"),
+        Narrow::Email(_) | Narrow::HasMember(_) | Narrow::Unique(_) => {
+            push_related(sql, viewer, narrow);
+            sql.push(")")
+        }
         Narrow::MemberOf(group) => {
             sql.push(
                 "r.id IN (SELECT m.member_id FROM memberships m JOIN groups g \
@@ -387,27 +394,6 @@ fn push_stored(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
             }
             sql.push(")")
         }
-        Narrow::HasMember(member) => {
-            sql.push(
-                "r.id IN (SELECT m.group_id FROM memberships m \
-                 LEFT JOIN accounts a ON a.instance_id = m.instance_id AND a.id = m.member_id \
-                 AND a.deleted_at IS NULL \
-                 LEFT JOIN groups g ON g.instance_id = m.instance_id AND g.id = m.member_id \
-                 AND g.deleted_at IS NULL WHERE m.instance_id = $1 AND m.member_id = ",
-            )
-            .push_bind(*member);
-            push_member_visible(sql, viewer);
-            sql.push(")")
-        }
-        Narrow::Unique(held) => sql
-            .push(
-                "r.id IN (SELECT u.resource_id FROM unique_values u \
-                 WHERE u.instance_id = $1 AND u.attribute = ",
-            )
-            .push_bind(held.attribute.as_str())
-            .push(" AND u.value_key = ")
-            .push_bind(held.key.as_str())
-            .push(")"),
         Narrow::Active(flag) => sql.push("r.active = ").push_bind(*flag),
         Narrow::Begins(column, start) => {
             sql.push(column.sql()).push(" >= ").push_bind(start.as_str());
@@ -427,6 +413,40 @@ fn push_stored(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
         Narrow::All(parts) => push_joined(sql, viewer, parts, " AND ", "TRUE"),
         Narrow::Any(parts) => push_joined(sql, viewer, parts, " OR ", "FALSE"),
     };
+}
+
+/// Begins a restriction by rows of another table; its bracket stays open for more of the same.
+fn push_related(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
+    match narrow {
+        Narrow::Email(key) => {
+            sql.push(
+                "r.id IN (SELECT e.account_id FROM account_emails e \
+                 WHERE e.instance_id = $1 AND e.value_key = ",
+            )
+            .push_bind(key.as_str());
+        }
+        Narrow::HasMember(member) => {
+            sql.push(
+                "r.id IN (SELECT m.group_id FROM memberships m \
+                 LEFT JOIN accounts a ON a.instance_id = m.instance_id AND a.id = m.member_id \
+                 AND a.deleted_at IS NULL \
+                 LEFT JOIN groups g ON g.instance_id = m.instance_id AND g.id = m.member_id \
+                 AND g.deleted_at IS NULL WHERE m.instance_id = $1 AND m.member_id = ",
+            )
+            .push_bind(*member);
+            push_member_visible(sql, viewer);
+        }
+        Narrow::Unique(held) => {
+            sql.push(
+                "r.id IN (SELECT u.resource_id FROM unique_values u \
+                 WHERE u.instance_id = $1 AND u.attribute = ",
+            )
+            .push_bind(held.attribute.as_str())
+            .push(" AND u.value_key = ")
+            .push_bind(held.key.as_str());
+        }
+        other => unreachable!("{other:?} is told by the row itself"),
+    }
 }
 
 /// The first text, in the order of code points, behind all that begin with `start`.

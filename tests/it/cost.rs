@@ -91,9 +91,16 @@ both! {
         let said = json!([{ "op": "add", "path": "externalId", "value": "x1" }]);
         assert_eq!(asking.patch(&format!("/Users/{lou}"), said).await.status, 200);
         let _ = recorder.take();
-        for filter in ["userName eq \"lou\"", "externalId eq \"x1\"", "userName eq \"nobody\""] {
-            let count = u64::from(!filter.contains("nobody"));
-            assert_eq!(asking.count("/Users", filter).await, count, "{filter}");
+        for (endpoint, filter, count) in [
+            ("/Users", "userName eq \"lou\"", 1),
+            ("/Users", "externalId eq \"x1\"", 1),
+            ("/Users", "userName eq \"nobody\"", 0),
+            ("/Users", "displayName eq \"nobody\"", 0),
+            ("/Users", "emails.value eq \"nobody\"", 0),
+            ("/Groups", "displayName eq \"nobody\"", 0),
+        ] {
+            let found = asking.count(endpoint, filter).await;
+            assert_eq!(found, count, "{filter}");
             let statements: Vec<Statement> = recorder.take().into_iter().skip(1).collect();
             assert!(statements.iter().all(|statement| statement.rows <= 1), "{filter}: {statements:?}");
             assert_indexed(&database, statements.into_iter().map(|one| one.sql).collect()).await;

@@ -242,6 +242,34 @@ both! {
         assert_eq!(test.waiting().await.len(), 1);
     }
 
+    /// A bulk request goes the same road: what is Local is asked for, with the references between both.
+    async fn a_bulk_request_asks_too(database) {
+        let test = TestInstance::on(&database).await;
+        let okta = test.actor(ConnectionKind::Okta, "Okta", PickUp::WithApproval).await.client;
+        let ann = test.local_person("ann", json!({})).await;
+        let staff = test.local_group("Staff").await;
+        let answer = okta.post("/Bulk", json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+            "Operations": [
+                { "method": "POST", "path": "/Users", "bulkId": "a",
+                  "data": person("ann", json!({ "title": "Cook" })) },
+                { "method": "POST", "path": "/Groups", "bulkId": "g",
+                  "data": team("Staff", &["bulkId:a"]) },
+            ],
+        })).await;
+        for at in 0..2 {
+            assert_eq!(answer.at(&format!("/Operations/{at}/status")), "201", "{answer:?}");
+        }
+        assert_eq!(okta.members(&staff).await, [ann.as_str()]);
+        let before = test.app.provision.group(test.id, "Staff", 10).await.unwrap().unwrap().1;
+        assert!(before.is_empty());
+        for asked in test.waiting().await {
+            test.decide(&asked, Decision::Accept).await.unwrap();
+        }
+        assert_eq!(okta.members(&staff).await, [ann.as_str()]);
+        assert_eq!(test.account("ann").await.document["title"], "Cook");
+    }
+
     /// What a connection waits for costs its lists one statement, and those of others none.
     async fn asking_costs_a_page_one_statement(database) {
         let test = TestInstance::on(&database).await;
