@@ -191,8 +191,9 @@ both! {
         ])).await;
         assert_eq!(answer.statuses(), vec!["201"; 7], "{answer:?}");
         let id = |at| answer.id(at);
+        // Nobody is a member of itself: that reference is left out with a note.
         let mut due = [
-            (0, vec![id(1)]), (1, vec![id(2), id(4)]), (2, vec![id(3)]), (3, vec![id(1), id(3)]),
+            (0, vec![id(1)]), (1, vec![id(2), id(4)]), (2, vec![id(3)]), (3, vec![id(1)]),
         ];
         for (group, members) in &mut due {
             members.sort_unstable();
