@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Error, Provision, Result, standing, transact, users};
+use super::{Error, Provision, Result, protection, standing, transact, users};
 use crate::directory::hand::{Act, Outcome, act};
 use crate::directory::{Account, AccountId, InstanceId, MemberId, Status, StatusReason};
 use crate::scim::fold::fold;
@@ -184,6 +184,9 @@ async fn one(
         Outcome::Unchanged => Ok(done_to(&before, &before, None)),
         Outcome::Refused(why) => Ok(done_to(&before, &before, Some(why))),
         Outcome::Changed(after) => {
+            if matches!(what, Act::Hold | Act::Suspend | Act::Delete) {
+                protection::require_not_last(tx, instance, &before).await?;
+            }
             let schemas = schemas(tx, instance).await?;
             let mut after =
                 Account { version: before.version + 1, modified_at: author.at, ..*after };

@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::runs::Step;
+use super::runs::{self, Step};
 use super::{Error, Provision, Result, transact};
 use crate::directory::mapping::{Evaluated, evaluate};
 use crate::directory::{Account, AccountId, ConnectionId, InstanceId, Mapping, Timestamp};
@@ -24,6 +24,7 @@ use crate::scim::schemas::Schemas;
 use crate::scim::values::{Path, Reading};
 use crate::scim::{Document, ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
+use crate::store::runs::{Run, RunKind};
 use crate::store::{BATCH_MAX, StoreError, Tx, lookups, mappings, schemas};
 
 pub use versions::{
@@ -213,15 +214,15 @@ pub(super) async fn remap_page(
     instance: InstanceId,
     connection: ConnectionId,
     author: &Author,
-    schemas: &Arc<Schemas>,
     after: Option<Uuid>,
 ) -> Result<Step> {
+    let schemas = schemas::of_instance(tx, instance).await?;
     let version = require_connection(tx, instance, connection).await?;
     let limit = i64::try_from(BATCH_MAX).unwrap_or(i64::MAX);
     let accounts = mappings::lock_accounts(tx, instance, connection, after, limit).await?;
     let plan = plan(tx, instance, Some(connection), version).await?;
     let documents: Vec<_> = accounts.iter().map(|account| &account.document).collect();
-    let all = Reader::new(&plan, schemas).evaluate_all(tx, instance, &documents).await?;
+    let all = Reader::new(&plan, &schemas).evaluate_all(tx, instance, &documents).await?;
     let (mut events, mut missed) = (Vec::new(), Vec::new());
     for (before, done) in accounts.iter().zip(all) {
         missed.push((before.id, done.misses));
@@ -288,38 +289,18 @@ pub(super) async fn mapping_of(
 }
 
 impl Provision {
-    /// Makes the fields of all accounts of a connection anew, page by page, each in a transaction of its
-    /// own. Done again it goes on where it is needed: who is up to date is not written.
+    /// Makes the fields of all accounts of a connection anew. Done again it goes on where it is needed:
+    /// who is up to date is not written.
     pub async fn remap(
         &self,
         instance: InstanceId,
         connection: ConnectionId,
         author: &Author,
-    ) -> Result<Step> {
-        let mut all = Step::default();
-        loop {
-            let step = transact!(self.store, |tx| {
-                next_page(&mut tx, instance, connection, author, all.last).await
-            })?;
-            all = Step {
-                last: step.last.or(all.last),
-                seen: all.seen + step.seen,
-                changed: all.changed + step.changed,
-            };
-            if step.last.is_none() {
-                return Ok(all);
-            }
-        }
+    ) -> Result<Run> {
+        let kind = RunKind::Mapping;
+        let run = transact!(self.store, |tx| {
+            runs::begin(&mut tx, author, instance, kind, connection).await
+        })?;
+        self.work_off(run, |_| ()).await
     }
-}
-
-async fn next_page(
-    tx: &mut Tx,
-    instance: InstanceId,
-    connection: ConnectionId,
-    author: &Author,
-    after: Option<Uuid>,
-) -> Result<Step> {
-    let schemas = Arc::new(schemas::of_instance(tx, instance).await?);
-    remap_page(tx, instance, connection, author, &schemas, after).await
 }

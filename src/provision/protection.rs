@@ -1,7 +1,6 @@
 //! Protected accounts: out of reach of every connection, so that somebody can always get in.
 
-use super::resource::finish;
-use super::{Error, Provision, Result, Users, transact};
+use super::{Error, Provision, Result, standing, transact, users};
 use crate::directory::{Account, AccountId, InstanceId, Status};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::Author;
@@ -18,7 +17,7 @@ impl Provision {
         id: AccountId,
         protected: bool,
     ) -> Result<Account> {
-        transact!(self.store, |tx| {
+        transact!(self.store, Some(instance), |tx| {
             set_protected(&mut tx, author, instance, id, protected).await
         })
     }
@@ -54,17 +53,16 @@ async fn set_protected(
     if !protected {
         require_not_last(tx, instance, &before).await?;
     }
-    let after = Account {
+    let mut after = Account {
         protected,
         version: before.version + 1,
         modified_at: author.at,
         ..before.clone()
     };
-    accounts::update(tx, instance, &before, &after).await?;
+    standing::judge(&mut after);
     let schemas = Arc::new(schemas::of_instance(tx, instance).await?);
     let done = if protected { "protected" } else { "unprotected" };
-    finish::<Users>(tx, instance, &schemas, author, Some(&before), &after, done).await?;
-    Ok(after)
+    users::write(tx, instance, &schemas, author, &before, after, done).await
 }
 
 /// Refuses to lose the last protected account that can sign in: it is how administrators get in when a

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Error, Provision, Result, scope, transact};
+use super::{Error, Provision, Result, entering, mapping, not_found, required, scope, transact};
 use crate::directory::{ConnectionId, InstanceId, RunId, Timestamp};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::Author;
 use crate::store::runs::{self, Run, RunKind, RunState};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, connections};
 
 /// How long a run belongs to who works on it; each page renews it.
 const LEASE: Duration = Duration::from_secs(30);
@@ -40,6 +40,9 @@ pub(super) async fn begin(
     kind: RunKind,
     connection: ConnectionId,
 ) -> Result<Run> {
+    if connections::find(tx, instance, connection).await?.is_none() {
+        return Err(not_found("connection", &connection.to_string()));
+    }
     let run = Run {
         id: RunId(author.ids.fresh()),
         instance,
@@ -50,7 +53,7 @@ pub(super) async fn begin(
         checkpoint: None,
         seen: 0,
         changed: 0,
-        leased_until: after(author.at, LEASE),
+        leased_until: later(author.at, LEASE),
         started_at: author.at,
         ended_at: None,
     };
@@ -58,7 +61,7 @@ pub(super) async fn begin(
     Ok(run)
 }
 
-fn after(at: Timestamp, span: Duration) -> Timestamp {
+fn later(at: Timestamp, span: Duration) -> Timestamp {
     Timestamp(at.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
 }
 
@@ -94,7 +97,7 @@ impl Provision {
     /// Takes up an unfinished run that nobody works on.
     pub async fn take_up(&self, run: &Run) -> Result<Run> {
         let now = self.clock.now();
-        let until = after(now, LEASE);
+        let until = later(now, LEASE);
         let had = transact!(self.store, |tx| runs::lease(&mut tx, run, now, until)
             .await
             .map_err(Error::from))?;
@@ -111,10 +114,14 @@ impl Provision {
         let mut finished = 0;
         for run in left {
             match self.take_up(&run).await {
-                Ok(run) => {
-                    self.work_off(run, |_| ()).await?;
-                    finished += 1;
-                }
+                Ok(run) => match self.work_off(run, |_| ()).await {
+                    Ok(_) => finished += 1,
+                    // The others must not wait for the one that fails.
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "a run could not be finished; it is tried again");
+                    }
+                },
                 // Another server was faster.
                 Err(Error::Refused(_)) => {}
                 Err(error) => return Err(error),
@@ -135,16 +142,20 @@ async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Run> {
     if (stored.seen, stored.leased_until) != (run.seen, run.leased_until) {
         return Err(taken_over().into());
     }
+    let (instance, connection, after) = (run.instance, run.connection, run.checkpoint);
     let step = match run.kind {
-        RunKind::Scope => {
-            scope::look_again_page(tx, run.instance, run.connection, author, run.checkpoint).await?
+        RunKind::Scope => scope::look_again_page(tx, instance, connection, author, after).await?,
+        RunKind::Mapping => mapping::remap_page(tx, instance, connection, author, after).await?,
+        RunKind::Groups => entering::reenter_page(tx, instance, connection, author, after).await?,
+        RunKind::Required => {
+            required::recheck_page(tx, instance, connection, author, after).await?
         }
     };
     let mut next = Run {
         checkpoint: step.last.or(run.checkpoint),
         seen: run.seen + step.seen,
         changed: run.changed + step.changed,
-        leased_until: after(author.at, LEASE),
+        leased_until: later(author.at, LEASE),
         ..run.clone()
     };
     if step.last.is_none() {

@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{Error, Provision, Result, entering, required, transact};
+use super::{Error, Provision, Result, entering, required, runs, transact};
 use crate::directory::{Connection, Entering, Incomplete, PickUp, Profile};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
+use crate::store::runs::{Run, RunKind};
 use crate::store::{Tx, connections, schemas};
 
 /// What an administrator sets; the rest stays as it is.
@@ -45,29 +46,14 @@ impl Provision {
         connection: &Connection,
         change: SettingsChange,
     ) -> Result<SettingsChanged> {
-        let connection =
+        let (connection, runs) =
             transact!(self.store, |tx| set(&mut tx, author, connection, &change).await)?;
         let mut changed = SettingsChanged { connection, groups: 0, accounts: 0 };
-        let (instance, id) = (changed.connection.instance, changed.connection.id);
-        let mut after = None;
-        while change.entering.is_some() || change.pattern.is_some() {
-            let step = transact!(self.store, |tx| {
-                entering::reenter_page(&mut tx, instance, id, author, after).await
-            })?;
-            changed.groups += step.changed;
-            after = step.last;
-            if after.is_none() {
-                break;
-            }
-        }
-        while change.required.is_some() || change.incomplete.is_some() {
-            let step = transact!(self.store, |tx| {
-                required::recheck_page(&mut tx, instance, id, author, after).await
-            })?;
-            changed.accounts += step.changed;
-            after = step.last;
-            if after.is_none() {
-                break;
+        for run in runs {
+            let done = self.work_off(run, |_| ()).await?;
+            match done.kind {
+                RunKind::Groups => changed.groups += done.changed,
+                _ => changed.accounts += done.changed,
             }
         }
         Ok(changed)
@@ -79,7 +65,7 @@ async fn set(
     author: &Author,
     connection: &Connection,
     change: &SettingsChange,
-) -> Result<Connection> {
+) -> Result<(Connection, Vec<Run>)> {
     let (instance, id) = (connection.instance, connection.id);
     // Settings are kept together: who changes one of them must see what another has changed.
     tx.serialize_on(&[format!("{id} settings")]).await?;
@@ -113,8 +99,15 @@ async fn set(
         settings.required = required::checked(&schemas::of_instance(tx, instance).await?, paths)?;
     }
     let (was, is) = (facets(&before), facets(&after));
+    let mut begun = Vec::new();
+    if change.entering.is_some() || change.pattern.is_some() {
+        begun.push(runs::begin(tx, author, instance, RunKind::Groups, id).await?);
+    }
+    if change.required.is_some() || change.incomplete.is_some() {
+        begun.push(runs::begin(tx, author, instance, RunKind::Required, id).await?);
+    }
     if was == is {
-        return Ok(after);
+        return Ok((after, begun));
     }
     connections::set_settings(tx, instance, id, &after.settings).await?;
     connections::set_profile(tx, instance, id, after.profile).await?;
@@ -125,7 +118,7 @@ async fn set(
         ..event
     };
     audit::append(tx, instance, &[event]).await?;
-    Ok(after)
+    Ok((after, begun))
 }
 
 /// All that can be set, for comparison.

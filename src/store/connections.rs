@@ -45,8 +45,8 @@ pub async fn insert(
 ) -> Result<(), StoreError> {
     let sql = Sql::new(
         "INSERT INTO connections (instance_id, id, kind, name, name_key, directory_key, status, \
-         profile, created_at, scope, pick_up, entering, entering_pattern, required, incomplete, \
-         mapping_version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+         profile, created_at, scope, mapping_version, pick_up, entering, entering_pattern, required, \
+         incomplete) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
          $16)",
     )
     .bind(connection.instance)
@@ -57,7 +57,9 @@ pub async fn insert(
     .bind(connection.directory_key.as_str())
     .bind(connection.status.word())
     .bind(connection.profile.word())
-    .bind(connection.created_at);
+    .bind(connection.created_at)
+    .bind(connection.settings.scope.word())
+    .bind(connection.settings.mapping_version);
     tx.execute(bind_settings(sql, &connection.settings)).await.map(drop)
 }
 
@@ -72,7 +74,7 @@ pub async fn set_scope(
     tx.execute(sql.bind(instance).bind(id).bind(scope.word())).await.map(drop)
 }
 
-/// Keeps changed settings of a connection.
+/// Keeps changed settings of a connection; its scope and its mapping have changes of their own.
 pub async fn set_settings(
     tx: &mut Tx,
     instance: InstanceId,
@@ -80,8 +82,8 @@ pub async fn set_settings(
     settings: &ConnectionSettings,
 ) -> Result<(), StoreError> {
     let sql = Sql::new(
-        "UPDATE connections SET scope = $3, pick_up = $4, entering = $5, entering_pattern = $6, \
-         required = $7, incomplete = $8, mapping_version = $9 WHERE instance_id = $1 AND id = $2",
+        "UPDATE connections SET pick_up = $3, entering = $4, entering_pattern = $5, required = $6, \
+         incomplete = $7 WHERE instance_id = $1 AND id = $2",
     )
     .bind(instance)
     .bind(id);
@@ -89,13 +91,11 @@ pub async fn set_settings(
 }
 
 fn bind_settings(sql: Sql, settings: &ConnectionSettings) -> Sql {
-    sql.bind(settings.scope.word())
-        .bind(settings.pick_up.word())
+    sql.bind(settings.pick_up.word())
         .bind(settings.entering.word())
         .bind(settings.entering_pattern.as_deref())
         .bind(Value::from(settings.required.clone()).to_string())
         .bind(settings.incomplete.word())
-        .bind(settings.mapping_version)
 }
 
 /// All connections of an instance, oldest first.

@@ -13,6 +13,12 @@ words! {
     RunKind {
         /// Asks again whether people are in the scope of their connection.
         Scope = "scope",
+        /// Makes the fields of accounts anew by the mapping in force.
+        Mapping = "mapping",
+        /// Asks again which groups enter the directory.
+        Groups = "groups",
+        /// Asks again which required attributes accounts lack.
+        Required = "required",
     }
 }
 
