@@ -25,7 +25,7 @@ use crate::scim::values::{Path, Reading};
 use crate::scim::{Document, ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
 use crate::store::runs::{Run, RunKind};
-use crate::store::{BATCH_MAX, StoreError, Tx, lookups, mappings, schemas};
+use crate::store::{BATCH_MAX, StoreError, Tx, accounts, lookups, mappings, schemas};
 
 pub use versions::{
     FieldChange, MAPPING_NOTE_CHARS_MAX, MappingChange, PREVIEW_COUNT_MAX, Preview, Previewed,
@@ -219,7 +219,7 @@ pub(super) async fn remap_page(
     let schemas = schemas::of_instance(tx, instance).await?;
     let version = require_connection(tx, instance, connection).await?;
     let limit = i64::try_from(BATCH_MAX).unwrap_or(i64::MAX);
-    let accounts = mappings::lock_accounts(tx, instance, connection, after, limit).await?;
+    let accounts = accounts::lock_page(tx, instance, connection, after, limit).await?;
     let plan = plan(tx, instance, Some(connection), version).await?;
     let documents: Vec<_> = accounts.iter().map(|account| &account.document).collect();
     let all = Reader::new(&plan, &schemas).evaluate_all(tx, instance, &documents).await?;

@@ -2,11 +2,9 @@
 
 use serde_json::Value;
 
-use super::accounts;
 use super::row::{Count, Row};
 use super::{Record, Sql, StoreError, Tx};
 use crate::directory::{Account, ConnectionId, InstanceId, Mapping, Timestamp};
-use uuid::Uuid;
 
 /// A mapping that a connection has had.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -144,46 +142,6 @@ pub async fn keep(
     let sql =
         Sql::new("UPDATE connections SET mapping_version = $3 WHERE instance_id = $1 AND id = $2");
     tx.execute(sql.bind(instance).bind(connection).bind(kept.version)).await.map(drop)
-}
-
-/// The next live accounts of a connection in the order of their ids, locked.
-pub async fn lock_accounts(
-    tx: &mut Tx,
-    instance: InstanceId,
-    connection: ConnectionId,
-    after: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<Account>, StoreError> {
-    let mut sql = accounts_of(instance, connection, after, limit);
-    let for_update = tx.dialect().for_update();
-    sql.push(for_update);
-    tx.fetch_all(sql).await
-}
-
-/// The first live accounts of a connection in the order of their ids.
-pub async fn first_accounts(
-    tx: &mut Tx,
-    instance: InstanceId,
-    connection: ConnectionId,
-    limit: i64,
-) -> Result<Vec<Account>, StoreError> {
-    tx.fetch_all(accounts_of(instance, connection, None, limit)).await
-}
-
-fn accounts_of(
-    instance: InstanceId,
-    connection: ConnectionId,
-    after: Option<Uuid>,
-    limit: i64,
-) -> Sql {
-    let table = accounts::TABLE;
-    let mut sql = Sql::new(table.select).bind(instance);
-    sql.push(" AND r.connection_id = ").push_bind(connection);
-    if let Some(after) = after {
-        sql.push(" AND r.id > ").push_bind(after);
-    }
-    sql.push(" ORDER BY r.id LIMIT ").push_bind(limit);
-    sql
 }
 
 /// Keeps the fields that a mapping made of an account whose row is locked.

@@ -161,7 +161,7 @@ impl Provision {
             vec![account_of(tx, instance, connection, name).await?]
         } else {
             let limit = limit.clamp(0, PREVIEW_COUNT_MAX);
-            mappings::first_accounts(tx, instance, connection, limit).await?
+            accounts::page_of(tx, instance, connection, None, limit).await?
         };
         let documents: Vec<_> = accounts.iter().map(|account| &account.document).collect();
         let all = Reader::new(&plan, &schemas).evaluate_all(tx, instance, &documents).await?;
