@@ -44,7 +44,7 @@ pub enum Outcome {
 pub fn act(account: &Account, act: Act, at: Timestamp) -> Outcome {
     if (act == Act::Restore) != account.deleted_at.is_some() {
         return match act {
-            Act::Restore => Outcome::Unchanged,
+            Act::Restore => Outcome::Refused("it is not deleted".to_owned()),
             _ => Outcome::Refused("it is deleted: restore it first".to_owned()),
         };
     }
@@ -95,5 +95,7 @@ fn restore(account: &Account, at: Timestamp) -> Outcome {
             "it was deleted more than {RESTORE_DAYS_MAX} days ago: create it anew"
         ));
     }
-    Outcome::Changed(Box::new(Account { hand: None, deleted_at: None, ..account.clone() }))
+    // Who was held when the identity provider deleted her is still held.
+    let hand = account.hand.filter(|hand| hand.word == HandWord::Held);
+    Outcome::Changed(Box::new(Account { hand, deleted_at: None, ..account.clone() }))
 }

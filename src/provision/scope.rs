@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::runs::{self, Step};
 use super::{Provision, Result, standing, transact};
 use crate::directory::{
-    Account, AccountId, Connection, ConnectionId, Group, GroupId, InstanceId, MemberId, MemberKind,
-    Scope, Status,
+    Account, Connection, ConnectionId, Group, GroupId, InstanceId, MemberId, MemberKind, Scope,
+    Status,
 };
 use crate::scim::ScimError;
 use crate::store::audit::{self, Author, Category};
@@ -46,10 +46,11 @@ pub(super) async fn reconsider(
     let (people, groups) = (of(MemberKind::Account), of(MemberKind::Group));
     let hold = if groups.is_empty() { Nesting::Counts } else { Nesting::Moves };
     tx.hold_nesting(instance, hold).await?;
-    let mut affected = scope::accounts_among(tx, instance, &people).await?;
-    affected.extend(scope::accounts_below(tx, instance, &groups).await?);
-    let happened = if joined.is_empty() { "left" } else { "joined" };
-    look_again(tx, instance, author, affected, &cause(happened, group)).await
+    let mut affected = people;
+    let below = scope::accounts_below(tx, instance, &groups).await?;
+    affected.extend(below.into_iter().map(MemberId::from));
+    let causes = [cause("left", group), cause("joined", group)];
+    look_again(tx, instance, author, affected, &causes).await
 }
 
 /// Looks again at the people who were below a group that is deleted now.
@@ -64,28 +65,36 @@ pub(super) async fn group_deleted(
     }
     tx.hold_nesting(instance, Nesting::Moves).await?;
     let affected = scope::accounts_below(tx, instance, &[group.id.into()]).await?;
-    look_again(tx, instance, author, affected, &cause("deleted", group)).await
+    let affected = affected.into_iter().map(MemberId::from).collect();
+    let causes = [cause("deleted", group), cause("deleted", group)];
+    look_again(tx, instance, author, affected, &causes).await
 }
 
 fn cause(happened: &str, group: &Group) -> Value {
     json!({ "group": group.id, "name": group.display_name, "happened": happened })
 }
 
-/// Asks the rules again about people, batch by batch, so that memory stays bounded.
+/// Asks the rules again about people, batch by batch, so that memory stays bounded; the causes are those
+/// of who leaves the scope and of who comes into it.
+///
+/// Whether a connection with sync groups has somebody counts once nobody else can change that: she may be
+/// picked up, made Local or restored just now.
 async fn look_again(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
-    mut affected: Vec<AccountId>,
-    cause: &Value,
+    mut affected: Vec<MemberId>,
+    causes: &[Value; 2],
 ) -> Result<()> {
     affected.sort_unstable();
     affected.dedup();
     for ids in affected.chunks(BATCH_MAX) {
-        let locked = accounts::lock(tx, instance, ids).await?;
-        let within = scope::in_scope(tx, instance, ids).await?;
+        accounts::hold(tx, instance, ids).await?;
+        let ids = scope::accounts_among(tx, instance, ids).await?;
+        let locked = accounts::lock(tx, instance, &ids).await?;
+        let within = scope::in_scope(tx, instance, &ids).await?;
         let holds = |account: &Account| within.contains(&account.id);
-        standing::move_many(tx, instance, author, &locked, holds, Some(cause)).await?;
+        standing::move_many(tx, instance, author, &locked, holds, causes).await?;
     }
     Ok(())
 }
@@ -111,7 +120,8 @@ pub(super) async fn look_again_page(
     let holds =
         |account: &Account| within.as_ref().is_none_or(|within| within.contains(&account.id));
     let cause = json!({ "setting": "scope" });
-    let moved = standing::move_many(tx, instance, author, &page, holds, Some(&cause)).await?;
+    let causes = [cause.clone(), cause];
+    let moved = standing::move_many(tx, instance, author, &page, holds, &causes).await?;
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     Ok(Step {
         last: page.last().map(|account| account.id.0),

@@ -17,6 +17,7 @@ use crate::directory::{
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::accounts::{self, Standing};
 use crate::store::audit::{self, Author, Category};
+use crate::store::waist::Nesting;
 use crate::store::{Tx, licences, scope};
 
 /// The rule that lets in who has waited.
@@ -65,7 +66,11 @@ pub(super) async fn settle(
         after.in_scope = match (terms.scope, before) {
             (Scope::All, _) => true,
             (Scope::Groups, None) => false,
-            (Scope::Groups, Some(_)) => scope::is_in_scope(tx, instance, after.id).await?,
+            (Scope::Groups, Some(_)) => {
+                // Who moves a group that she is below waits, or is seen.
+                tx.hold_nesting(instance, Nesting::Counts).await?;
+                scope::is_in_scope(tx, instance, after.id).await?
+            }
         };
         judge(after);
     }
@@ -160,14 +165,15 @@ fn count<T>(items: &[T]) -> i64 {
 }
 
 /// Moves people into or out of the scope of their connection, all at once: what it costs follows the
-/// number of people who move. The accounts are locked; `cause` goes into the audit trail of each.
+/// number of people who move. The accounts are locked; one of the causes, of leaving and of coming, goes
+/// into the audit trail of each.
 pub(super) async fn move_many(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
     locked: &[Account],
     in_scope: impl Fn(&Account) -> bool,
-    cause: Option<&Value>,
+    causes: &[Value; 2],
 ) -> Result<Vec<AccountId>> {
     let mut moved = Vec::new();
     for before in locked.iter().filter(|account| account.in_scope != in_scope(account)) {
@@ -198,10 +204,10 @@ pub(super) async fn move_many(
             }
         }
         licence.seats_taken -= i64::try_from(freed).unwrap_or(0);
-        write(tx, instance, author, &moved, None, cause).await?;
+        write(tx, instance, author, &moved, None, Some(causes)).await?;
         fill(tx, instance, author, licence).await?;
     } else {
-        write(tx, instance, author, &moved, None, cause).await?;
+        write(tx, instance, author, &moved, None, Some(causes)).await?;
     }
     let pairs: Vec<_> = moved.iter().map(|(was, is)| (Some(*was), is)).collect();
     super::manager::settle(tx, instance, author, &pairs).await?;
@@ -216,7 +222,7 @@ async fn write(
     author: &Author,
     changed: &[(&Account, Account)],
     rule: Option<&str>,
-    cause: Option<&Value>,
+    causes: Option<&[Value; 2]>,
 ) -> Result<()> {
     let mut alike: BTreeMap<Standing, Vec<AccountId>> = BTreeMap::new();
     for (was, is) in changed {
@@ -240,7 +246,8 @@ async fn write(
             let (before, mut after) = (said(was), said(is));
             after.retain(|key, value| before.get(key) != Some(value));
             let before = before.into_iter().filter(|(key, _)| after.contains_key(key)).collect();
-            if let Some(cause) = cause {
+            if let Some([leaving, coming]) = causes {
+                let cause = if is.in_scope { coming } else { leaving };
                 after.insert("cause".to_owned(), cause.clone());
             }
             let rule = rule.map(str::to_owned);

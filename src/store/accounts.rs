@@ -12,8 +12,8 @@ use super::waist::Dialect;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
 use crate::directory::rules::ReferenceKind;
 use crate::directory::{
-    Account, AccountId, ConnectionId, Hand, InstanceId, ManagerLink, Status, StatusReason,
-    Timestamp, Waiting, ids,
+    Account, AccountId, ConnectionId, Hand, InstanceId, ManagerLink, MemberId, Status,
+    StatusReason, Timestamp, Waiting, ids,
 };
 use crate::scim::fold::fold;
 
@@ -122,6 +122,22 @@ pub async fn lock(
         found.extend(tx.fetch_all::<Account>(sql).await?);
     }
     Ok(found)
+}
+
+/// Locks accounts without reading them, deleted ones too, in the order of their ids: from now on they are
+/// of whom they are. SQLite has one writer.
+pub async fn hold(tx: &mut Tx, instance: InstanceId, ids: &[MemberId]) -> Result<(), StoreError> {
+    if tx.dialect() == Dialect::Sqlite {
+        return Ok(());
+    }
+    for ids in ids.chunks(BATCH_MAX) {
+        let mut sql =
+            Sql::new("SELECT id FROM accounts WHERE instance_id = $1 AND id IN ").bind(instance);
+        let for_update = tx.dialect().for_update();
+        sql.push_list(ids.iter().copied()).push(" ORDER BY id").push(for_update);
+        tx.execute(sql).await?;
+    }
+    Ok(())
 }
 
 /// The next live accounts of a connection in the order of their ids.
