@@ -6,6 +6,7 @@ pub(crate) mod instance;
 pub(crate) mod people;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod rules;
 pub(crate) mod scene;
 pub(crate) mod statements;
 
