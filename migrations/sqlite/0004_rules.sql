@@ -28,8 +28,6 @@ CREATE INDEX accounts_by_manager_wait ON accounts (instance_id, id)
     WHERE manager_wait IS NOT NULL;
 CREATE INDEX accounts_by_tombstone ON accounts (instance_id, user_name_key)
     WHERE deleted_at IS NOT NULL;
-CREATE INDEX accounts_by_circle ON accounts (instance_id, id)
-    WHERE manager_wait = 'circle';
 
 -- Whether the group enters the directory, by the rule of its connection.
 ALTER TABLE groups ADD COLUMN entered INTEGER NOT NULL DEFAULT 1;

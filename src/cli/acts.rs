@@ -26,15 +26,17 @@ pub(super) async fn act(session: &mut Session<'_>, what: Act, wanted: &ActArgs) 
             chosen.len()
         );
     }
-    let mut done = Vec::with_capacity(chosen.len());
     let author = session.provision.operator();
-    for account in &chosen {
-        done.push(if wanted.preview {
-            session.provision.foresee(account, what)
-        } else {
-            session.provision.act(&author, instance, account.id, what).await.map_err(plain)?
-        });
-    }
+    let done = if wanted.preview {
+        session.provision.rehearse(&author, instance, &chosen, what).await.map_err(plain)?
+    } else {
+        let mut done = Vec::with_capacity(chosen.len());
+        for account in &chosen {
+            let one = session.provision.act(&author, instance, account.id, what).await;
+            done.push(one.map_err(plain)?);
+        }
+        done
+    };
     let refused = done.iter().filter(|done| done.refused.is_some()).count();
     let json = json!({
         "act": what, "preview": wanted.preview, "selected": done.len(),
@@ -59,20 +61,32 @@ async fn choose(
     }
     let mut chosen = Vec::with_capacity(wanted.accounts.len());
     for name in &wanted.accounts {
-        chosen.push(account(session, instance, name).await?);
+        chosen.push(account_for(session, instance, name, Some(what)).await?);
     }
     Ok(chosen)
 }
 
 async fn account(session: &Session<'_>, instance: InstanceId, name: &str) -> Result<Account> {
+    account_for(session, instance, name, None).await
+}
+
+async fn account_for(
+    session: &Session<'_>,
+    instance: InstanceId,
+    name: &str,
+    what: Option<Act>,
+) -> Result<Account> {
     let program = &session.program;
-    let found = session.provision.any_account(instance, name).await.map_err(plain)?;
+    let found = session.provision.account_for(instance, name, what).await.map_err(plain)?;
     found.with_context(|| {
         format!("there is no account \"{name}\"; `{program} accounts list` lists them")
     })
 }
 
 fn outcome(text: &mut Text, done: &[Done], preview: bool) -> std::io::Result<()> {
+    if done.is_empty() {
+        return text.line("The filter selects nobody.");
+    }
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for one in done {
         let what = match (&one.refused, one.changed) {

@@ -13,9 +13,13 @@ pub(super) async fn run(session: &mut Session<'_>, command: LicenceCommand) -> R
         LicenceCommand::Show { at } => (at, None),
         LicenceCommand::Set { seats, policy, at } => (at, Some(Limit::Seats(seats, policy))),
         LicenceCommand::Unlimited { at } => (at, Some(Limit::Unlimited)),
-        LicenceCommand::Waiting { more, at } => {
+        LicenceCommand::Waiting { more, limit, at } => {
             let instance = session.instance(at.instance.as_deref()).await?.id;
-            let waiting = session.provision.waiting(instance, more).await.map_err(plain)?;
+            let waiting = match more {
+                Some(more) => session.provision.entering_with(instance, more).await,
+                None => session.provision.waiting(instance, limit).await,
+            };
+            let waiting = waiting.map_err(plain)?;
             return people(session, "waiting", &waiting);
         }
     };

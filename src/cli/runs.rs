@@ -89,13 +89,21 @@ pub(super) async fn scope(session: &mut Session<'_>, wanted: &ScopeArgs) -> Resu
         if wanted.preview {
             bail!("say which scope to preview: --all, or --group GROUP");
         }
-        let groups = session.provision.sync_groups(&connection).await.map_err(plain)?;
-        let json = json!({ "scope": connection.settings.scope, "sync_groups": groups });
+        let ids = session.provision.sync_groups(&connection).await.map_err(plain)?;
+        let mut groups = Vec::with_capacity(ids.len());
+        for id in ids {
+            let group = session.provision.group(instance, &id.to_string(), 0).await;
+            let name = group.map_err(plain)?.map(|(group, _)| group.display_name);
+            groups.push((id, name.unwrap_or_else(|| "a deleted group".to_owned())));
+        }
+        let named: Vec<_> =
+            groups.iter().map(|(id, name)| json!({ "id": id, "display_name": name })).collect();
+        let json = json!({ "scope": connection.settings.scope, "sync_groups": named });
         session.out.show(&json, |text| match connection.settings.scope {
             Scope::All => text.line(format!("{} brings in everyone.", connection.name)),
             Scope::Groups => {
                 text.line(format!("{} brings in the members of:", connection.name))?;
-                groups.iter().try_for_each(|group| text.line(format!("  {group}")))
+                groups.iter().try_for_each(|(id, name)| text.line(format!("  {name} ({id})")))
             }
         })?;
         return Ok(());

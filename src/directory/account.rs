@@ -95,6 +95,8 @@ words! {
         Reactivated = "reactivated",
         /// Delete the account.
         Deleted = "deleted",
+        /// Delete the account, which was held.
+        DeletedWhileHeld = "deleted_held",
     }
 }
 

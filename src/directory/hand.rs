@@ -1,6 +1,7 @@
 //! The administrator's hand: what an administrator can do to an account, and what becomes of it.
 
 use super::connection::words;
+use super::rules::{deleted_by_hand, outliving};
 use super::{Account, Hand, HandWord, Timestamp};
 
 words! {
@@ -70,7 +71,7 @@ pub fn act(account: &Account, act: Act, at: Timestamp) -> Outcome {
         (Act::Release, _) | (Act::Reactivate, Some(HandWord::Suspended)) => with(None),
         (Act::Reactivate, _) => Outcome::Unchanged,
         (Act::Delete, _) => {
-            let hand = Some(Hand { word: HandWord::Deleted, at, overtaken_at: None });
+            let hand = Some(deleted_by_hand(account.hand, at));
             let deleted = Account { hand, deleted_at: Some(at), ..account.clone() };
             Outcome::Changed(Box::new(deleted))
         }
@@ -95,7 +96,6 @@ fn restore(account: &Account, at: Timestamp) -> Outcome {
             "it was deleted more than {RESTORE_DAYS_MAX} days ago: create it anew"
         ));
     }
-    // Who was held when the identity provider deleted her is still held.
-    let hand = account.hand.filter(|hand| hand.word == HandWord::Held);
+    let hand = outliving(account.hand);
     Outcome::Changed(Box::new(Account { hand, deleted_at: None, ..account.clone() }))
 }

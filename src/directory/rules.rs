@@ -32,7 +32,7 @@ pub fn effective_status(facts: Facts) -> (Status, Option<StatusReason>) {
     use HandWord as Hand;
     let idp_counts = facts.hand != Some(Hand::Reactivated);
     let (status, reason) = match facts {
-        Facts { deleted: true, hand: Some(Hand::Deleted), .. } => {
+        Facts { deleted: true, hand: Some(Hand::Deleted | Hand::DeletedWhileHeld), .. } => {
             (Status::Deleted, StatusReason::DeletedByHand)
         }
         Facts { deleted: true, .. } => (Status::Deleted, StatusReason::DeletedInIdp),
@@ -63,11 +63,31 @@ pub fn wants_seat(facts: Facts) -> bool {
 #[must_use]
 pub fn overtaken(hand: Option<Hand>, at: Timestamp) -> Option<Hand> {
     hand.map(|hand| match hand.in_force() {
-        Some(HandWord::Suspended | HandWord::Reactivated) => {
+        // What was said before the administrator spoke is no answer.
+        Some(HandWord::Suspended | HandWord::Reactivated) if at >= hand.at => {
             Hand { overtaken_at: Some(at), ..hand }
         }
-        Some(HandWord::Held | HandWord::Deleted) | None => hand,
+        _ => hand,
     })
+}
+
+/// The administrator's word after the account is deleted by hand: a hold is remembered.
+#[must_use]
+pub fn deleted_by_hand(hand: Option<Hand>, at: Timestamp) -> Hand {
+    let word = match hand.and_then(Hand::in_force) {
+        Some(HandWord::Held) => HandWord::DeletedWhileHeld,
+        _ => HandWord::Deleted,
+    };
+    Hand { word, at, overtaken_at: None }
+}
+
+/// The administrator's word that outlives a deletion, by whomever: a hold, for whoever comes back, restored
+/// or created anew under the same name.
+#[must_use]
+pub fn outliving(hand: Option<Hand>) -> Option<Hand> {
+    let hand = hand?;
+    matches!(hand.in_force(), Some(HandWord::Held | HandWord::DeletedWhileHeld))
+        .then_some(Hand { word: HandWord::Held, ..hand })
 }
 
 /// What a connection's write to something that exists already means for the ownership of it.
@@ -158,6 +178,7 @@ mod tests {
         //  deleted  hand         active in_scope protected seat  => status, reason
         let table = "
             yes      deleted      .      .        .         .     => deleted    deleted by an administrator
+            yes      deleted_held .      .        .         .     => deleted    deleted by an administrator
             yes      held         .      .        .         .     => deleted    deleted in the identity provider
             yes      suspended    .      .        .         .     => deleted    deleted in the identity provider
             yes      reactivated  .      .        .         .     => deleted    deleted in the identity provider
@@ -187,8 +208,8 @@ mod tests {
             }
         }
         // A live account is never said to be deleted by hand; every other combination has its row.
-        let left =
-            all_facts().filter(|facts| !facts.deleted && facts.hand == Some(HandWord::Deleted));
+        let deleted = [Some(HandWord::Deleted), Some(HandWord::DeletedWhileHeld)];
+        let left = all_facts().filter(|facts| !facts.deleted && deleted.contains(&facts.hand));
         assert_eq!(tried + left.count(), all_facts().count());
     }
 
@@ -230,10 +251,28 @@ mod tests {
             assert_eq!(hand.and_then(Hand::in_force), None, "{word}");
             assert_eq!(overtaken(hand, Timestamp(3)), hand, "{word}");
         }
-        for word in [HandWord::Held, HandWord::Deleted] {
+        for word in [HandWord::Held, HandWord::Deleted, HandWord::DeletedWhileHeld] {
             assert_eq!(overtaken(Some(at(word)), Timestamp(2)), Some(at(word)));
         }
+        let earlier = overtaken(Some(at(HandWord::Suspended)), Timestamp(0));
+        assert_eq!(earlier, Some(at(HandWord::Suspended)), "said before");
         assert_eq!(overtaken(None, Timestamp(2)), None);
+    }
+
+    #[test]
+    fn a_hold_outlives_a_deletion() {
+        let at = |word| Hand { word, at: Timestamp(1), overtaken_at: None };
+        for (word, deleted, after) in [
+            (HandWord::Held, HandWord::DeletedWhileHeld, Some(HandWord::Held)),
+            (HandWord::Suspended, HandWord::Deleted, None),
+            (HandWord::Reactivated, HandWord::Deleted, None),
+        ] {
+            let by_hand = deleted_by_hand(Some(at(word)), Timestamp(2));
+            assert_eq!(by_hand.word, deleted);
+            assert_eq!(outliving(Some(by_hand)).map(|hand| hand.word), after);
+            // The identity provider's deletion leaves the word as it is.
+            assert_eq!(outliving(Some(at(word))).map(|hand| hand.word), after);
+        }
     }
 
     #[test]

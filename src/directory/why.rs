@@ -61,7 +61,9 @@ pub fn explain(facts: Facts) -> Vec<Rung> {
     let (hand_applies, hand_says, hand_remedy) = hand(facts.hand);
     let deleted = match (facts.deleted, facts.hand) {
         (false, _) => "the account is not deleted",
-        (true, Some(HandWord::Deleted)) => "an administrator deleted the account",
+        (true, Some(HandWord::Deleted | HandWord::DeletedWhileHeld)) => {
+            "an administrator deleted the account"
+        }
         (true, _) => "the identity provider deleted the account",
     };
     vec![
@@ -106,7 +108,9 @@ pub fn explain(facts: Facts) -> Vec<Rung> {
 
 fn hand(hand: Option<HandWord>) -> (bool, &'static str, &'static str) {
     match hand {
-        None | Some(HandWord::Deleted) => (false, "no word of an administrator counts", ""),
+        None | Some(HandWord::Deleted | HandWord::DeletedWhileHeld) => {
+            (false, "no word of an administrator counts", "")
+        }
         Some(HandWord::Held) => {
             (true, "an administrator holds the account, whatever the source says", "release it")
         }

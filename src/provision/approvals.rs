@@ -62,7 +62,8 @@ impl Provision {
         id: ApprovalId,
         decision: Decision,
     ) -> Result<Approval> {
-        transact!(self.store, |tx| decide(&mut tx, author, instance, id, decision).await)
+        transact!(self.store, Some(instance), |tx| decide(&mut tx, author, instance, id, decision)
+            .await)
     }
 }
 

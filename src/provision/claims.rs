@@ -218,8 +218,7 @@ pub(super) async fn withdraw<R: Resource>(
     let Some(asked) = waiting(asked, |asked| refused::<R>(asked, ErrorKind::Forbidden))? else {
         expected.require(R::version(&row))?;
         let detail = format!(
-            "the {} is Local: this connection never provisioned it, so an administrator has to \
-             delete it",
+            "the {} is Local: it belongs to no connection, so an administrator has to delete it",
             R::NAME
         );
         return Err(ScimError::new(ErrorKind::Forbidden, detail).into());

@@ -333,6 +333,9 @@ async fn keep(
     members: MemberChange,
 ) -> Result<Group> {
     let reached = reach::<Groups>(&before, caller)?;
+    if reached != Claim::Own {
+        scope::require_unnamed(tx, caller, &before).await?;
+    }
     if reached == Claim::Ask {
         return ask(tx, caller, author, before, document, members).await;
     }

@@ -51,8 +51,17 @@ impl Provision {
         transact!(self.store, |tx| set(&mut tx, author, instance, limit).await)
     }
 
-    /// The people who wait for a seat, in the order in which they will enter: also those who would with
-    /// that many seats more.
+    /// The people who would enter with that many seats more, in their order.
+    pub async fn entering_with(&self, instance: InstanceId, more: i64) -> Result<Vec<Account>> {
+        let mut tx = self.store.read().await?;
+        let Some(licence) = licences::find(&mut tx, instance).await? else {
+            return Ok(Vec::new());
+        };
+        let free = licence.seats_max.saturating_add(more).saturating_sub(licence.seats_taken);
+        Ok(accounts::queue(&mut tx, instance, free.max(0)).await?)
+    }
+
+    /// The people who wait for a seat, in the order in which they will enter.
     pub async fn waiting(&self, instance: InstanceId, limit: i64) -> Result<Vec<Account>> {
         let mut tx = self.store.read().await?;
         Ok(accounts::queue(&mut tx, instance, limit).await?)
@@ -84,10 +93,8 @@ async fn set(
                 let why = format!("must be from 0 to {SEATS_MAX}");
                 return Err(ScimError::invalid_value("the number of seats", &why).into());
             }
-            let taken = match before {
-                Some(licence) => licence.seats_taken,
-                None => accounts::count_seats(tx, instance).await?.taken,
-            };
+            // Counted anew each time: whoever gives or frees a seat is waiting now.
+            let taken = accounts::count_seats(tx, instance).await?.taken;
             let policy = policy.or(before.map(|licence| licence.policy));
             let policy = policy.unwrap_or(SeatPolicy::Block);
             Some(Licence { seats_max, seats_taken: taken, policy })
@@ -96,12 +103,11 @@ async fn set(
     let said = |licence: Option<Licence>| {
         licence.map(|licence| json!({ "seats": licence.seats_max, "policy": licence.policy }))
     };
-    if said(before) == said(after) {
-        return state(tx, instance).await;
+    if said(before) != said(after) {
+        let event = author.event(Category::Settings, "licence.set", "instance", instance.0);
+        let event = audit::Event { before: said(before), after: said(after), ..event };
+        audit::append(tx, instance, &[event]).await?;
     }
-    let event = author.event(Category::Settings, "licence.set", "instance", instance.0);
-    let event = audit::Event { before: said(before), after: said(after), ..event };
-    audit::append(tx, instance, &[event]).await?;
     match (before, after) {
         (_, Some(licence)) => standing::fill(tx, instance, author, licence).await?,
         (Some(licence), None) => {

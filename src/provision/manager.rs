@@ -83,26 +83,29 @@ pub(super) async fn settle(
         changed.iter().flat_map(|(before, after)| changed_identifiers(*before, after)).collect();
     let keys: Vec<String> = all.into_iter().collect();
     let references = accounts::references(tx, instance, &keys).await?;
-    let unlinked = relink(tx, instance, author, &references).await?;
-    let parted = |(before, after): &(Option<&Account>, &Account)| {
+    relink(tx, instance, author, &references).await?;
+    // Below whom a link went away: the manager who was left, and who is nobody's manager any more.
+    let left = |(before, after): &(Option<&Account>, &Account)| -> Vec<AccountId> {
         let was = before.and_then(|before| before.manager.account);
-        was.is_some() && (was != after.manager.account || after.deleted_at.is_some())
+        let parted = was.filter(|was| after.manager.account != Some(*was));
+        let gone = before.is_some() && !changed_identifiers(*before, after).is_empty();
+        parted.into_iter().chain(gone.then_some(after.id)).collect()
     };
-    if unlinked || changed.iter().any(parted) {
-        let waiting = accounts::in_circles(tx, instance).await?;
-        relink(tx, instance, author, &waiting).await?;
+    let left: Vec<AccountId> = changed.iter().flat_map(left).collect();
+    if left.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let waiting = accounts::circles_above(tx, instance, &left).await?;
+    relink(tx, instance, author, &waiting).await
 }
 
-/// Brings the links of all accounts that hold one of these references in line with whom it names; whether
-/// a link went away or became another.
+/// Brings the links of all accounts that hold one of these references in line with whom it names.
 async fn relink(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
     references: &[Reference],
-) -> Result<bool> {
+) -> Result<()> {
     let (mut nobody, mut ambiguous, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for (reference, resolution) in find(tx, instance, references).await? {
         match resolution {
@@ -111,21 +114,19 @@ async fn relink(
             Resolution::Found(manager) => found.push((reference, manager)),
         }
     }
-    let (at, mut parted) = (author.at, false);
+    let at = author.at;
     for (references, waits) in [(&nobody, Waiting::Nobody), (&ambiguous, Waiting::Ambiguous)] {
         let changed = accounts::unlink(tx, instance, references, waits, at).await?;
-        parted |= !changed.is_empty();
         record(tx, instance, author, changed, None, Some(waits)).await?;
     }
     for (reference, manager) in &found {
         let above = accounts::chain_above(tx, instance, *manager).await?;
         let linked = accounts::link(tx, instance, reference, *manager, &above, at).await?;
-        parted |= !linked.is_empty();
         record(tx, instance, author, linked, Some(*manager), None).await?;
         let refused = accounts::refuse_circle(tx, instance, reference, &above, at).await?;
         record(tx, instance, author, refused, None, Some(Waiting::Circle)).await?;
     }
-    Ok(parted)
+    Ok(())
 }
 
 /// Says in the audit trail of each report what became of its reference.

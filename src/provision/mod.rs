@@ -52,7 +52,7 @@ use uuid::Uuid;
 pub use approvals::Decision;
 pub use entering::{Preview, Previewed};
 pub use groups::{Groups, SentGroup};
-pub use hand::{CHOSEN_MAX, Done};
+pub use hand::{CHOSEN_MAX, Done, REHEARSED_MAX};
 pub use licence::{LicenceState, Limit, SEATS_MAX};
 pub use list::{SCAN_ROWS_MAX, Sought};
 pub use members::ANSWERED_MEMBERS_MAX;

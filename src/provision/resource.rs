@@ -30,7 +30,7 @@ use crate::store::audit::{self, Author, Category};
 use crate::store::query::{self, Column, Narrow, Purpose, Table, Viewer};
 use crate::store::unique::{self, Held};
 use crate::store::waist::StillTable;
-use crate::store::{Record, StoreError, Tx};
+use crate::store::{Record, StoreError, Tx, connections};
 
 /// A kind of resource that clients provision: [`Users`](super::Users) or [`Groups`](super::Groups).
 pub trait Resource: 'static {
@@ -168,10 +168,7 @@ impl Provision {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
         transact!(self.store, Some(caller.instance), |tx| {
-            match R::create(&mut tx, caller, &author, self.ids, sent.clone()).await {
-                Ok(row) => show::<R>(&mut tx, caller, row, projection).await,
-                Err(error) => Err(error),
-            }
+            create::<R>(&mut tx, caller, &author, self.ids, sent.clone(), projection).await
         })
     }
 
@@ -187,10 +184,8 @@ impl Provision {
         caller.require_enabled()?;
         let author = caller.author(self.clock.now(), self.ids);
         transact!(self.store, Some(caller.instance), |tx| {
-            match replace::<R>(&mut tx, caller, &author, id, expected, sent.clone()).await {
-                Ok(row) => show::<R>(&mut tx, caller, row, projection).await,
-                Err(error) => Err(error),
-            }
+            let sent = sent.clone();
+            replace::<R>(&mut tx, caller, &author, id, expected, sent, projection).await
         })
     }
 
@@ -207,13 +202,8 @@ impl Provision {
         let author = caller.author(self.clock.now(), self.ids);
         let changes = patch::changes(R::kind(&caller.schemas), &caller.habits, operations)?;
         transact!(self.store, Some(caller.instance), |tx| {
-            match change::<R>(&mut tx, caller, &author, id, expected, changes.clone()).await {
-                Ok(row) if standing::<R>(&row, caller) == Claim::Ask => {
-                    show::<R>(&mut tx, caller, row, projection).await
-                }
-                Ok(row) => R::render_changed(&mut tx, caller, row, projection).await,
-                Err(error) => Err(error),
-            }
+            let changes = changes.clone();
+            change::<R>(&mut tx, caller, &author, id, expected, changes, projection).await
         })
     }
 
@@ -369,6 +359,30 @@ pub(super) async fn find<R: Resource>(
     found.ok_or_else(unknown)
 }
 
+/// The caller with the settings that its connection has now: an administrator may have changed them, or
+/// paused it, since the request came.
+async fn renewed(tx: &mut Tx, caller: &Caller) -> Result<Caller> {
+    let connection = connections::find(tx, caller.instance, caller.connection).await?;
+    let connection = connection.ok_or(StoreError::Stale)?;
+    let caller =
+        Caller { status: connection.status, settings: connection.settings, ..caller.clone() };
+    caller.require_enabled()?;
+    Ok(caller)
+}
+
+async fn create<R: Resource>(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    ids: Ids,
+    sent: R::Sent,
+    projection: &Projection,
+) -> Result<Shown> {
+    let caller = &renewed(tx, caller).await?;
+    let row = R::create(tx, caller, author, ids, sent).await?;
+    show::<R>(tx, caller, row, projection).await
+}
+
 async fn replace<R: Resource>(
     tx: &mut Tx,
     caller: &Caller,
@@ -376,10 +390,13 @@ async fn replace<R: Resource>(
     id: &str,
     expected: &Expected,
     sent: R::Sent,
-) -> Result<R::Row> {
+    projection: &Projection,
+) -> Result<Shown> {
+    let caller = &renewed(tx, caller).await?;
     let before = find::<R>(tx, caller, id, Purpose::Change).await?;
     let before = meet::<R>(tx, caller, author, before, expected).await?;
-    R::replace(tx, caller, author, before, sent).await
+    let row = R::replace(tx, caller, author, before, sent).await?;
+    show::<R>(tx, caller, row, projection).await
 }
 
 async fn change<R: Resource>(
@@ -389,10 +406,16 @@ async fn change<R: Resource>(
     id: &str,
     expected: &Expected,
     changes: Vec<Change<'_>>,
-) -> Result<R::Row> {
+    projection: &Projection,
+) -> Result<Shown> {
+    let caller = &renewed(tx, caller).await?;
     let before = find::<R>(tx, caller, id, Purpose::Change).await?;
     let before = meet::<R>(tx, caller, author, before, expected).await?;
-    R::change(tx, caller, author, before, changes).await
+    let row = R::change(tx, caller, author, before, changes).await?;
+    if standing::<R>(&row, caller) == Claim::Ask {
+        return show::<R>(tx, caller, row, projection).await;
+    }
+    R::render_changed(tx, caller, row, projection).await
 }
 
 async fn delete<R: Resource>(
@@ -402,6 +425,7 @@ async fn delete<R: Resource>(
     id: &str,
     expected: &Expected,
 ) -> Result<()> {
+    let caller = &renewed(tx, caller).await?;
     let before = find::<R>(tx, caller, id, Purpose::Change).await?;
     if reach::<R>(&before, caller)? != Claim::Own {
         return claims::withdraw::<R>(tx, caller, author, before, expected).await;

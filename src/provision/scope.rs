@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::runs::{self, Step};
-use super::{Provision, Result, standing, transact};
+use super::{Caller, Provision, Result, standing, transact};
 use crate::directory::{
     Account, Connection, ConnectionId, Group, GroupId, InstanceId, MemberId, MemberKind, Scope,
     Status,
 };
-use crate::scim::ScimError;
+use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
 use crate::store::query::{self, Narrow, Purpose, Viewer};
 use crate::store::runs::{Run, RunKind};
@@ -68,6 +68,22 @@ pub(super) async fn group_deleted(
     let affected = affected.into_iter().map(MemberId::from).collect();
     let causes = [cause("deleted", group), cause("deleted", group)];
     look_again(tx, instance, author, affected, &causes).await
+}
+
+/// Refuses that a connection takes a Local group over that decides who is in the scope of another.
+pub(super) async fn require_unnamed(tx: &mut Tx, caller: &Caller, group: &Group) -> Result<()> {
+    let named = scope::named_by(tx, caller.instance, group.id).await?;
+    let Some(other) = named.into_iter().find(|other| *other != caller.connection) else {
+        return Ok(());
+    };
+    let name = connections::find(tx, caller.instance, other).await?.map(|other| other.name);
+    let detail = format!(
+        "the group \"{}\" decides who is in the scope of the connection \"{}\": no other connection \
+         can take it over; an administrator has to change that scope first",
+        group.display_name,
+        name.unwrap_or_default()
+    );
+    Err(ScimError::new(ErrorKind::Forbidden, detail).into())
 }
 
 fn cause(happened: &str, group: &Group) -> Value {
@@ -235,6 +251,7 @@ async fn set(
 ) -> Result<Run> {
     let (instance, id) = (connection.instance, connection.id);
     // Whoever writes after this knows the new scope; whoever wrote before is seen by the run.
+    tx.hold_still(StillTable::Groups).await?;
     tx.hold_still(StillTable::Memberships).await?;
     tx.hold_still(StillTable::Accounts).await?;
     check_groups(tx, connection, wanted, groups).await?;

@@ -179,8 +179,8 @@ pub(super) async fn move_many(
     for before in locked.iter().filter(|account| account.in_scope != in_scope(account)) {
         // A setting that an administrator changes is no word of the identity provider.
         let hand = match author.connection {
-            Some(_) => overtaken(before.hand, author.at),
-            None => before.hand,
+            Some(own) if before.connection == Some(own) => overtaken(before.hand, author.at),
+            _ => before.hand,
         };
         let mut after = Account { in_scope: !before.in_scope, hand, ..before.clone() };
         judge(&mut after);

@@ -12,7 +12,7 @@ use super::{
     standing, taken, transact,
 };
 use crate::clock::Ids;
-use crate::directory::rules::{Claim, overtaken};
+use crate::directory::rules::{Claim, outliving, overtaken};
 use crate::directory::{
     Account, AccountId, Approval, ConnectionId, InstanceId, ManagerLink, MemberId, MemberKind,
     Status, StatusReason, Timestamp,
@@ -29,8 +29,9 @@ use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
 use crate::scim::sort::Key;
 use crate::scim::{Document, ScimError};
+use crate::store::accounts::Tombstone;
 use crate::store::audit::Author;
-use crate::store::query::{Column, Narrow, Table};
+use crate::store::query::{Column, Narrow, Purpose, Table};
 use crate::store::waist::StillTable;
 use crate::store::{StoreError, Tx, accounts, memberships, schemas};
 use uuid::Uuid;
@@ -120,9 +121,6 @@ impl Resource for Users {
         if !row.missing.is_empty() {
             facets.insert("missing".to_owned(), row.missing.clone().into());
         }
-        if row.protected {
-            facets.insert("protected".to_owned(), true.into());
-        }
         facets
     }
 
@@ -169,6 +167,12 @@ impl Resource for Users {
         derive(&mut account)?;
         required::check(caller, None, &mut account)?;
         let misses = map(tx, caller, &mut account).await?;
+        // Who was held is not let in by being deleted and created anew.
+        let key = fold(&account.user_name);
+        let gone = Tombstone::UserName(&key);
+        let gone = accounts::tombstone(tx, caller.instance, gone, Purpose::Look).await?;
+        account.hand = outliving(gone.and_then(|gone| gone.hand));
+        standing::judge(&mut account);
         for _ in 0..CREATE_ATTEMPTS {
             manager::attach(tx, caller.instance, None, &mut account).await?;
             if accounts::insert(tx, caller.instance, &account).await? {
@@ -216,7 +220,7 @@ impl Resource for Users {
         let mut document = replaced(&caller.habits, &before, sent);
         let was = adopted(&caller.schemas.user, &before.document);
         keep_immutable(&caller.schemas.user, &was, &mut document, LeftOut::Kept)?;
-        keep(tx, caller, author, before, document).await
+        keep(tx, caller, author, before, document, author.at).await
     }
 
     async fn change(
@@ -241,7 +245,7 @@ impl Resource for Users {
         } else {
             require_attributes(&caller.schemas.user, &document)?;
         }
-        keep(tx, caller, author, before, document).await
+        keep(tx, caller, author, before, document, author.at).await
     }
 
     async fn accept(
@@ -251,7 +255,7 @@ impl Resource for Users {
         before: Account,
         asked: Approval,
     ) -> Result<Account> {
-        keep(tx, caller, author, before, asked.document).await
+        keep(tx, caller, author, before, asked.document, asked.modified_at).await
     }
 
     async fn delete(tx: &mut Tx, caller: &Caller, author: &Author, before: Account) -> Result<()> {
@@ -315,11 +319,12 @@ async fn keep(
     author: &Author,
     before: Account,
     document: Document,
+    said_at: Timestamp,
 ) -> Result<Account> {
     let reached = reach::<Users>(&before, caller)?;
     let picked_up = reached == Claim::PickUp;
     // The identity provider has spoken, also if it repeats itself.
-    let hand = overtaken(before.hand, author.at);
+    let hand = overtaken(before.hand, said_at);
     if reached == Claim::Own && before.document == document && before.hand == hand {
         return Ok(before);
     }

@@ -6,13 +6,16 @@ use super::resource::find;
 use super::{Caller, Provision, Result, Users, standing};
 use crate::directory::why::{Fact, Rung, explain};
 use crate::directory::{
-    Account, AccountId, Hand, HandWord, InstanceId, Status, StatusReason, Timestamp,
+    Account, AccountId, ConnectionId, Hand, HandWord, InstanceId, Status, StatusReason, Timestamp,
 };
 use crate::store::audit::{self, Event};
 use crate::store::query::Purpose;
 
 /// The events of one account that are searched for causes, the newest first.
-const EVENTS_SEARCHED_MAX: i64 = 2_000;
+const EVENTS_SEARCHED_MAX: usize = 2_000;
+
+/// The events that are in memory at once: each may hold a document.
+const EVENTS_AT_ONCE: i64 = 20;
 
 /// The whole chain of causes behind a status.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -53,6 +56,9 @@ pub struct By {
     pub action: String,
     /// Who did it.
     pub actor: String,
+    /// The connection that did it.
+    #[serde(skip)]
+    pub connection: Option<ConnectionId>,
     /// The request that caused it.
     pub request_id: Option<String>,
     /// The run that it was a part of.
@@ -73,23 +79,43 @@ pub struct LastWord {
 }
 
 impl Provision {
-    /// Explains the status of an account that the caller can see.
+    /// Explains the status of an account that the caller can see. Of what others did it says that it was
+    /// done, not by whom.
     pub async fn why_of(&self, caller: &Caller, id: &str) -> Result<Why> {
         let mut tx = self.store.read().await?;
         let account = find::<Users>(&mut tx, caller, id, Purpose::Look).await?;
         drop(tx);
-        self.why(caller.instance, &account).await
+        let mut why = self.why(caller.instance, &account).await?;
+        for by in why.rules.iter_mut().filter_map(|rule| rule.by.as_mut()) {
+            if by.connection != Some(caller.connection) {
+                by.actor = match by.connection {
+                    None => "an administrator".to_owned(),
+                    Some(_) => "another connection".to_owned(),
+                };
+                (by.request_id, by.run, by.cause) = (None, None, None);
+            }
+        }
+        Ok(why)
     }
 
     /// Explains the status of an account.
     pub async fn why(&self, instance: InstanceId, account: &Account) -> Result<Why> {
         let mut tx = self.store.read().await?;
-        let events =
-            audit::latest_of_target(&mut tx, instance, account.id.0, EVENTS_SEARCHED_MAX).await?;
-        let rules = explain(standing::facts(account)).into_iter().map(|rung| {
-            let by = cause(&events, rung.fact, account);
-            Cause { rung, by }
-        });
+        let mut rules: Vec<Cause> = explain(standing::facts(account))
+            .into_iter()
+            .map(|rung| Cause { rung, by: None })
+            .collect();
+        let (mut searched, mut before) = (0, None);
+        while searched < EVENTS_SEARCHED_MAX && rules.iter().any(|rule| rule.by.is_none()) {
+            let page =
+                audit::before_of_target(&mut tx, instance, account.id.0, before, EVENTS_AT_ONCE);
+            let page = page.await?;
+            let Some(last) = page.last() else { break };
+            (searched, before) = (searched + page.len(), Some(last.id.0));
+            for rule in rules.iter_mut().filter(|rule| rule.by.is_none()) {
+                rule.by = cause(&page, rule.rung.fact, account);
+            }
+        }
         let hand =
             account.hand.map(|Hand { word, at, overtaken_at }| LastWord { word, at, overtaken_at });
         Ok(Why {
@@ -97,7 +123,7 @@ impl Provision {
             user_name: account.user_name.clone(),
             status: account.status,
             reason: account.reason,
-            rules: rules.collect(),
+            rules,
             hand,
             queued_at: account.queued_at,
         })
@@ -125,6 +151,7 @@ fn cause(events: &[Event], fact: Fact, account: &Account) -> Option<By> {
         at: event.at,
         action: event.action.clone(),
         actor: event.actor.clone(),
+        connection: event.connection,
         request_id: event.request_id.clone(),
         run: event.run.map(|run| run.to_string()),
         cause: event.after.as_ref().and_then(|after| after.get("cause").cloned()),

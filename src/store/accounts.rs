@@ -741,14 +741,30 @@ pub async fn read_chain(
     Ok(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id).collect())
 }
 
-/// The references that wait because the link would have closed a circle.
-pub async fn in_circles(tx: &mut Tx, instance: InstanceId) -> Result<Vec<Reference>, StoreError> {
-    let sql = Sql::new(
-        "SELECT DISTINCT a.connection_id, a.manager_ref FROM accounts a WHERE a.instance_id = $1 \
-         AND a.manager_wait = 'circle' AND a.connection_id IS NOT NULL AND a.deleted_at IS NULL \
-         LIMIT 1000",
-    );
-    tx.fetch_all(sql.bind(instance)).await
+/// The references that wait because the link would have closed a circle, of these accounts and of those
+/// above them.
+pub async fn circles_above(
+    tx: &mut Tx,
+    instance: InstanceId,
+    ids: &[AccountId],
+) -> Result<Vec<Reference>, StoreError> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "WITH RECURSIVE up (id) AS (SELECT a.id FROM accounts a WHERE a.instance_id = $1 \
+             AND a.id IN ",
+        )
+        .bind(instance);
+        sql.push_list(ids.iter().copied()).push(
+            " UNION SELECT a.manager_id FROM up u JOIN accounts a \
+             ON a.instance_id = $1 AND a.id = u.id WHERE a.manager_id IS NOT NULL) \
+             SELECT DISTINCT a.connection_id, a.manager_ref FROM up u JOIN accounts a \
+             ON a.instance_id = $1 AND a.id = u.id WHERE a.manager_wait = 'circle' \
+             AND a.connection_id IS NOT NULL AND a.deleted_at IS NULL",
+        );
+        found.extend(tx.fetch_all::<Reference>(sql).await?);
+    }
+    Ok(found)
 }
 
 /// How many other protected accounts are active.

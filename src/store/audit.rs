@@ -191,17 +191,19 @@ pub async fn of_target(
     tx.fetch_all(sql.bind(instance).bind(target).bind(limit)).await
 }
 
-/// The events about one target, newest first.
-pub async fn latest_of_target(
+/// The events about one target, newest first, from before the one with the id `before`.
+pub async fn before_of_target(
     tx: &mut Tx,
     instance: InstanceId,
     target: Uuid,
+    before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Event>, StoreError> {
     let sql = Sql::new(
         "SELECT id, at, category, action, actor, connection_id, key_id, target_kind, target_id, \
          member_id, before, after, rule, request_id, run_id FROM audit_events \
-         WHERE instance_id = $1 AND target_id = $2 ORDER BY id DESC LIMIT $3",
+         WHERE instance_id = $1 AND target_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
     );
-    tx.fetch_all(sql.bind(instance).bind(target).bind(limit)).await
+    let before = before.unwrap_or(Uuid::max());
+    tx.fetch_all(sql.bind(instance).bind(target).bind(before).bind(limit)).await
 }

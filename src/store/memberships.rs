@@ -119,8 +119,8 @@ pub async fn add(
     Ok(added)
 }
 
-/// Removes members; those that were there. Protected people stay where they are unless an administrator
-/// removes them.
+/// Removes members; those that were there. Whom a connection cannot see as members stay where they are:
+/// people of others and protected ones.
 pub async fn remove(
     tx: &mut Tx,
     instance: InstanceId,
@@ -137,8 +137,17 @@ pub async fn remove(
         .bind(group);
         sql.push_list(members.iter().copied());
         if viewer.is_connection() {
-            sql.push(" AND member_id NOT IN (SELECT p.id FROM accounts p ")
-                .push("WHERE p.instance_id = $1 AND p.protected)");
+            sql.push(
+                " AND member_id NOT IN (SELECT p.id FROM accounts p WHERE p.instance_id = $1 ",
+            );
+            sql.push("AND p.id IN ").push_list(members.iter().copied());
+            sql.push(" AND (NOT p.protected");
+            push_visible(&mut sql, viewer, "p.connection_id");
+            sql.push(") IS NOT TRUE) AND member_id NOT IN (SELECT g.id FROM groups g ");
+            sql.push("WHERE g.instance_id = $1 AND g.id IN ").push_list(members.iter().copied());
+            sql.push(" AND (TRUE");
+            push_visible(&mut sql, viewer, "g.connection_id");
+            sql.push(") IS NOT TRUE)");
         }
         sql.push(" RETURNING member_id AS id, member_kind AS kind");
         removed.extend(tx.fetch_all::<Known>(sql).await?.into_iter().map(Known::pair));

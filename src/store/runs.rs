@@ -126,7 +126,7 @@ pub async fn left_alone(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<Vec<R
     let sql = Sql::new(
         "SELECT instance_id, id, kind, connection_id, state, author, checkpoint, seen, changed, \
          leased_until, started_at, ended_at FROM runs WHERE ended_at IS NULL \
-         AND leased_until <= $1 ORDER BY id LIMIT $2",
+         AND leased_until <= $1 ORDER BY leased_until, id LIMIT $2",
     );
     tx.fetch_all(sql.bind(now).bind(limit)).await
 }

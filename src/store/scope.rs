@@ -44,6 +44,19 @@ pub async fn set_groups(
     Ok(())
 }
 
+/// The connections whose scope names a group.
+pub async fn named_by(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+) -> Result<Vec<ConnectionId>, StoreError> {
+    let sql = Sql::new(
+        "SELECT connection_id AS id FROM sync_groups WHERE instance_id = $1 AND group_id = $2",
+    );
+    let found = tx.fetch_all::<Id<ConnectionId>>(sql.bind(instance).bind(group)).await?;
+    Ok(found.into_iter().map(|Id(id)| id).collect())
+}
+
 /// Whether some connection of the instance goes by sync groups.
 pub async fn is_used(tx: &mut Tx, instance: InstanceId) -> Result<bool, StoreError> {
     let sql = Sql::new(

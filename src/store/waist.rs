@@ -312,16 +312,17 @@ impl Tx {
         self.execute(sql.bind(format!("scimd nesting {instance}"))).await.map(drop)
     }
 
-    /// Lets nobody write to the accounts or the groups of any instance until the transaction ends, and
-    /// waits for those who have. SQLite has one writer, so nothing need be done.
+    /// Lets nobody write to a table, or lock rows of it, in any instance until the transaction ends, and
+    /// waits for those who have. Who holds several takes groups, memberships, accounts, in this order.
+    /// SQLite has one writer, so nothing need be done.
     pub async fn hold_still(&mut self, table: StillTable) -> Result<(), StoreError> {
         if self.dialect() == Dialect::Sqlite {
             return Ok(());
         }
         let sql = match table {
-            StillTable::Accounts => Sql::new("LOCK TABLE accounts IN SHARE MODE"),
-            StillTable::Groups => Sql::new("LOCK TABLE groups IN SHARE MODE"),
-            StillTable::Memberships => Sql::new("LOCK TABLE memberships IN SHARE MODE"),
+            StillTable::Accounts => Sql::new("LOCK TABLE accounts IN EXCLUSIVE MODE"),
+            StillTable::Groups => Sql::new("LOCK TABLE groups IN EXCLUSIVE MODE"),
+            StillTable::Memberships => Sql::new("LOCK TABLE memberships IN EXCLUSIVE MODE"),
         };
         self.execute(sql).await.map(drop)
     }

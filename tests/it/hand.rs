@@ -128,7 +128,7 @@ both! {
                 let case = Case::of(&root, &what, state).await;
                 let (test, ann) = (&case.test, &case.ann);
                 let before = test.any(ann).await;
-                let foreseen = test.app.provision.foresee(&before, *act);
+                let foreseen = test.foresee(&before, *act).await;
                 assert_eq!(test.any(ann).await, before, "{what}: a preview changed something");
                 let (trail, done) = (test.trail(ann).await.len(), test.act(ann, *act).await);
                 let after = test.any(ann).await;
@@ -388,7 +388,7 @@ both! {
         let before = (neighbour.everything().await, neighbour.any(&bob).await);
         for id in [&ann, &bob] {
             test.act_fails(id).await;
-            assert!(test.app.provision.any_account(test.id, id).await.unwrap().is_none());
+            assert!(test.app.provision.account_for(test.id, id, None).await.unwrap().is_none());
         }
         assert_eq!((neighbour.everything().await, neighbour.any(&bob).await), before);
     }

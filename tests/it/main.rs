@@ -21,6 +21,7 @@ mod judges;
 mod keys;
 mod layers;
 mod licence;
+mod loopholes;
 mod managers;
 mod mapping;
 mod narrowing;

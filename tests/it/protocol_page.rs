@@ -10,7 +10,8 @@ use scimd::http::Settings;
 use scimd::provision::lookups::{LOOKUP_ENTRIES_MAX, LOOKUP_TABLES_MAX};
 use scimd::provision::mapping::{MAPPING_NOTE_CHARS_MAX, PREVIEW_COUNT_MAX};
 use scimd::provision::{
-    ANSWERED_MEMBERS_MAX, CHOSEN_MAX, SCAN_ROWS_MAX, SEATS_MAX, SYNC_GROUPS_MAX, habits,
+    ANSWERED_MEMBERS_MAX, CHOSEN_MAX, REHEARSED_MAX, SCAN_ROWS_MAX, SEATS_MAX, SYNC_GROUPS_MAX,
+    habits,
 };
 use scimd::scim::ErrorKind;
 use scimd::scim::habits::{Habits, Omitted, Replaced, Treatment};
@@ -173,6 +174,7 @@ fn limits_of_administrators() -> Vec<Limit> {
     vec![
         ("SEATS_MAX", "seats of a licence", number(SEATS_MAX)),
         ("SYNC_GROUPS_MAX", "sync groups of a connection", SYNC_GROUPS_MAX),
+        ("REHEARSED_MAX", "accounts for which the preview of an act is exact", REHEARSED_MAX),
         ("CHOSEN_MAX", "accounts that one act chooses by a filter", CHOSEN_MAX),
         (
             "RESTORE_DAYS_MAX",

@@ -221,7 +221,7 @@ impl World {
     async fn somebody(&mut self, at: usize) -> String {
         let at = if self.dice.once_in(12) { 1 - at } else { at };
         let name = format!("u{}", self.dice.below(NAMES));
-        let found = self.tests[at].app.provision.any_account(self.tests[at].id, &name).await;
+        let found = self.tests[at].app.provision.account_for(self.tests[at].id, &name, None).await;
         found.unwrap().map_or_else(
             || "019f0000-0000-7000-8000-000000000000".to_owned(),
             |account| account.id.to_string(),
@@ -294,7 +294,7 @@ impl World {
         let name = format!("u{}", self.dice.below(NAMES));
         let test = &self.tests[at];
         let provision = &test.app.provision;
-        let Some(account) = provision.any_account(test.id, &name).await.unwrap() else {
+        let Some(account) = provision.account_for(test.id, &name, None).await.unwrap() else {
             if self.dice.once_in(2) {
                 let author = provision.operator();
                 let document = json!({ "userName": name }).as_object().unwrap().clone();

@@ -46,8 +46,11 @@ pub(in crate::cli) enum LicenceCommand {
     /// List who waits for a seat, in the order in which they will enter.
     Waiting {
         /// Only those who would enter with that many seats more.
-        #[arg(long, value_name = "SEATS", default_value_t = 100, value_parser = limit())]
-        more: i64,
+        #[arg(long, value_name = "SEATS", value_parser = limit())]
+        more: Option<i64>,
+        /// How many to list, up to 10000.
+        #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = limit())]
+        limit: i64,
         #[command(flatten)]
         at: InstanceArg,
     },

@@ -83,8 +83,16 @@ impl TestInstance {
 
     /// An account by its name or its id, also one that was deleted.
     pub(crate) async fn any(&self, name: &str) -> Account {
-        let found = self.app.provision.any_account(self.id, name).await.unwrap();
+        let found = self.app.provision.account_for(self.id, name, None).await.unwrap();
         found.unwrap_or_else(|| panic!("no account {name}"))
+    }
+
+    /// What an act on an account would come to.
+    pub(crate) async fn foresee(&self, account: &Account, act: Act) -> Done {
+        let provision = &self.app.provision;
+        let chosen = std::slice::from_ref(account);
+        let done = provision.rehearse(&provision.operator(), self.id, chosen, act).await;
+        done.unwrap().remove(0)
     }
 
     /// The status of an account, and why.
@@ -151,6 +159,19 @@ impl TestInstance {
     /// Asserts that every stored status is what the stored facts make of it, that the scope is what
     /// the memberships make of it, and that the seats are counted and given out.
     pub(crate) async fn assert_lawful(&self) {
+        let state = self.lawful().await;
+        let Some(licence) = state.licence else { return };
+        assert!(state.waiting == 0 || licence.free() == 0, "{licence:?}");
+    }
+
+    /// The same where the limit may be lower than what was taken before; how many are active at most.
+    pub(crate) async fn assert_lawful_beyond(&self, most: i64) {
+        let state = self.lawful().await;
+        assert!(state.taken <= most, "{state:?}");
+        self.assert_lawful().await;
+    }
+
+    async fn lawful(&self) -> LicenceState {
         let reached = self.reached().await;
         let (mut taken, mut waiting) = (0, 0);
         for account in self.accounts().await {
@@ -183,6 +204,7 @@ impl TestInstance {
                 assert!(waiting == 0 || licence.free() == 0, "{waiting} wait: {licence:?}");
             }
         }
+        state
     }
 
     /// For each connection that goes by sync groups, the ids of all members below them.
