@@ -5,10 +5,10 @@ use serde_json::json;
 use super::{Provision, Result, standing, transact};
 use crate::directory::{Account, InstanceId, Licence, SeatPolicy};
 use crate::scim::ScimError;
-use crate::store::accounts::Seats;
 use crate::store::audit::{self, Author, Category};
+use crate::store::seats::{self, Seats};
 use crate::store::waist::StillTable;
-use crate::store::{Tx, accounts, licences};
+use crate::store::{Tx, licences};
 
 /// The most seats that a licence can have.
 pub const SEATS_MAX: i64 = 100_000_000;
@@ -58,19 +58,19 @@ impl Provision {
             return Ok(Vec::new());
         };
         let free = licence.seats_max.saturating_add(more).saturating_sub(licence.seats_taken);
-        Ok(accounts::queue(&mut tx, instance, free.max(0)).await?)
+        Ok(seats::queue(&mut tx, instance, free.max(0)).await?)
     }
 
     /// The people who wait for a seat, in the order in which they will enter.
     pub async fn waiting(&self, instance: InstanceId, limit: i64) -> Result<Vec<Account>> {
         let mut tx = self.store.read().await?;
-        Ok(accounts::queue(&mut tx, instance, limit).await?)
+        Ok(seats::queue(&mut tx, instance, limit).await?)
     }
 }
 
 async fn state(tx: &mut Tx, instance: InstanceId) -> Result<LicenceState> {
     let licence = licences::find(tx, instance).await?;
-    let Seats { taken, waiting } = accounts::count_seats(tx, instance).await?;
+    let Seats { taken, waiting } = seats::count_seats(tx, instance).await?;
     Ok(LicenceState { licence, taken, waiting })
 }
 
@@ -94,7 +94,7 @@ async fn set(
                 return Err(ScimError::invalid_value("the number of seats", &why).into());
             }
             // Counted anew each time: whoever gives or frees a seat is waiting now.
-            let taken = accounts::count_seats(tx, instance).await?.taken;
+            let taken = seats::count_seats(tx, instance).await?.taken;
             let policy = policy.or(before.map(|licence| licence.policy));
             let policy = policy.unwrap_or(SeatPolicy::Block);
             Some(Licence { seats_max, seats_taken: taken, policy })

@@ -11,9 +11,9 @@ use super::Result;
 use crate::directory::rules::{ReferenceKind, Resolution, resolve_manager};
 use crate::directory::{Account, AccountId, ConnectionId, InstanceId, ManagerLink, Waiting};
 use crate::scim::fold::fold;
-use crate::store::accounts::{self, Reference};
 use crate::store::audit::{self, Author, Category};
-use crate::store::{StoreError, Tx};
+use crate::store::managers::{self, Reference};
+use crate::store::{StoreError, Tx, accounts};
 
 /// The rule behind every link and every unlinking.
 const RULE: &str = "manager";
@@ -61,7 +61,7 @@ async fn resolve(tx: &mut Tx, instance: InstanceId, account: &Account) -> Result
         Some(Resolution::Ambiguous) => return Ok(link(None, Some(Waiting::Ambiguous))),
         Some(Resolution::Waiting) | None => return Ok(link(None, Some(Waiting::Nobody))),
     };
-    let above = accounts::chain_above(tx, instance, manager).await?;
+    let above = managers::chain_above(tx, instance, manager).await?;
     if above.contains(&account.id) {
         return Ok(link(None, Some(Waiting::Circle)));
     }
@@ -82,7 +82,7 @@ pub(super) async fn settle(
     let all: BTreeSet<String> =
         changed.iter().flat_map(|(before, after)| changed_identifiers(*before, after)).collect();
     let keys: Vec<String> = all.into_iter().collect();
-    let references = accounts::references(tx, instance, &keys).await?;
+    let references = managers::references(tx, instance, &keys).await?;
     relink(tx, instance, author, &references).await?;
     // Below whom a link went away: the manager who was left, and who is nobody's manager any more.
     let left = |(before, after): &(Option<&Account>, &Account)| -> Vec<AccountId> {
@@ -95,7 +95,7 @@ pub(super) async fn settle(
     if left.is_empty() {
         return Ok(());
     }
-    let waiting = accounts::circles_above(tx, instance, &left).await?;
+    let waiting = managers::circles_above(tx, instance, &left).await?;
     relink(tx, instance, author, &waiting).await
 }
 
@@ -116,14 +116,14 @@ async fn relink(
     }
     let at = author.at;
     for (references, waits) in [(&nobody, Waiting::Nobody), (&ambiguous, Waiting::Ambiguous)] {
-        let changed = accounts::unlink(tx, instance, references, waits, at).await?;
+        let changed = managers::unlink(tx, instance, references, waits, at).await?;
         record(tx, instance, author, changed, None, Some(waits)).await?;
     }
     for (reference, manager) in &found {
-        let above = accounts::chain_above(tx, instance, *manager).await?;
-        let linked = accounts::link(tx, instance, reference, *manager, &above, at).await?;
+        let above = managers::chain_above(tx, instance, *manager).await?;
+        let linked = managers::link(tx, instance, reference, *manager, &above, at).await?;
         record(tx, instance, author, linked, Some(*manager), None).await?;
-        let refused = accounts::refuse_circle(tx, instance, reference, &above, at).await?;
+        let refused = managers::refuse_circle(tx, instance, reference, &above, at).await?;
         record(tx, instance, author, refused, None, Some(Waiting::Circle)).await?;
     }
     Ok(())
@@ -161,11 +161,11 @@ async fn find(
     references: &[Reference],
 ) -> std::result::Result<Vec<(Reference, Resolution)>, StoreError> {
     let mut found = Vec::new();
-    for references in references.chunks(accounts::REFERENCES_AT_ONCE) {
-        let mut candidates = accounts::manager_candidates(tx, instance, references).await?;
+    for references in references.chunks(managers::REFERENCES_AT_ONCE) {
+        let mut candidates = managers::manager_candidates(tx, instance, references).await?;
         let ids: BTreeSet<AccountId> = candidates.iter().map(|one| one.account).collect();
-        if accounts::share(tx, instance, &ids).await? {
-            candidates = accounts::manager_candidates(tx, instance, references).await?;
+        if managers::share(tx, instance, &ids).await? {
+            candidates = managers::manager_candidates(tx, instance, references).await?;
         }
         for (place, reference) in (0_i64..).zip(references) {
             let of_reference: Vec<_> = candidates

@@ -5,7 +5,7 @@ use super::{Caller, Listed, Provision, Result, Users, claims};
 use crate::directory::{Account, AccountId, InstanceId};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::query::Purpose;
-use crate::store::{Tx, accounts};
+use crate::store::{Tx, accounts, managers};
 
 /// The reports of one person that are read at once.
 pub const REPORTS_PAGE_MAX: i64 = 1_000;
@@ -19,13 +19,13 @@ impl Provision {
         after: Option<AccountId>,
     ) -> Result<Vec<Account>> {
         let mut tx = self.store.read().await?;
-        Ok(accounts::reports(&mut tx, instance, manager, after, REPORTS_PAGE_MAX).await?)
+        Ok(managers::reports(&mut tx, instance, manager, after, REPORTS_PAGE_MAX).await?)
     }
 
     /// The managers of a person, the nearest first.
     pub async fn managers(&self, instance: InstanceId, of: AccountId) -> Result<Vec<Account>> {
         let mut tx = self.store.read().await?;
-        let chain = accounts::read_chain(&mut tx, instance, of).await?;
+        let chain = managers::read_chain(&mut tx, instance, of).await?;
         let above: Vec<AccountId> = chain.into_iter().filter(|id| *id != of).collect();
         let mut found = accounts::some(&mut tx, instance, &above).await?;
         found.sort_by_key(|account| above.iter().position(|id| *id == account.id));
@@ -39,7 +39,7 @@ impl Provision {
         after: Option<AccountId>,
     ) -> Result<Vec<Account>> {
         let mut tx = self.store.read().await?;
-        Ok(accounts::unlinked(&mut tx, instance, after, REPORTS_PAGE_MAX).await?)
+        Ok(managers::unlinked(&mut tx, instance, after, REPORTS_PAGE_MAX).await?)
     }
 
     /// The direct reports of a person whom the caller can see, as Users; a cursor is the id of the last
@@ -56,8 +56,8 @@ impl Provision {
         })?;
         let mut tx = self.store.read().await?;
         let manager = person(&mut tx, caller, id).await?;
-        let total = accounts::count_reports(&mut tx, caller.instance, manager.id).await?;
-        let page = accounts::reports(&mut tx, caller.instance, manager.id, after, REPORTS_PAGE_MAX)
+        let total = managers::count_reports(&mut tx, caller.instance, manager.id).await?;
+        let page = managers::reports(&mut tx, caller.instance, manager.id, after, REPORTS_PAGE_MAX)
             .await?;
         let full = i64::try_from(page.len()).is_ok_and(|length| length == REPORTS_PAGE_MAX);
         let next = page.last().filter(|_| full).map(|last| last.id.to_string());

@@ -5,7 +5,7 @@ use crate::directory::{Account, AccountId, InstanceId, Status};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::Author;
 use crate::store::query::{self, Narrow, Purpose, Viewer};
-use crate::store::{Tx, accounts, schemas};
+use crate::store::{Tx, accounts, schemas, seats};
 use std::sync::Arc;
 
 impl Provision {
@@ -78,7 +78,7 @@ pub(super) async fn require_not_last(
     }
     // Two who lose one of the last two each must see each other.
     tx.serialize_on(&[format!("{instance} protected accounts")]).await?;
-    if accounts::protected_besides(tx, instance, account.id).await? > 0 {
+    if seats::protected_besides(tx, instance, account.id).await? > 0 {
         return Ok(());
     }
     let detail = format!(

@@ -15,8 +15,8 @@ use crate::directory::{
     Account, AccountId, Hand, InstanceId, Licence, Scope, SeatPolicy, Status, StatusReason,
 };
 use crate::scim::{ErrorKind, ScimError};
-use crate::store::accounts::{self, Standing};
 use crate::store::audit::{self, Author, Category};
+use crate::store::seats::{self, Standing};
 use crate::store::waist::Nesting;
 use crate::store::{Tx, licences, scope};
 
@@ -82,7 +82,7 @@ pub(super) async fn settle(
     let standing =
         |account: &Account| (account.in_scope, account.status, account.reason, account.queued_at);
     if standing(after) != standing(&written) {
-        accounts::correct_standing(tx, instance, after).await?;
+        seats::correct_standing(tx, instance, after).await?;
     }
     Ok(())
 }
@@ -142,7 +142,7 @@ pub(super) async fn fill(
 ) -> Result<()> {
     while licence.free() > 0 {
         let page = licence.free().min(500);
-        let waiting = accounts::queue(tx, instance, page).await?;
+        let waiting = seats::queue(tx, instance, page).await?;
         let entering: Vec<_> = waiting
             .iter()
             .map(|before| {
@@ -237,7 +237,7 @@ async fn write(
         alike.entry(standing).or_default().push(is.id);
     }
     for (standing, ids) in &alike {
-        accounts::set_standing(tx, instance, ids, standing, author.at).await?;
+        seats::set_standing(tx, instance, ids, standing, author.at).await?;
     }
     let events: Vec<_> = changed
         .iter()

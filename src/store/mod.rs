@@ -14,6 +14,7 @@ pub mod instances;
 pub mod keys;
 pub mod licences;
 pub mod lookups;
+pub mod managers;
 pub mod mappings;
 pub mod memberships;
 mod migrations;
@@ -21,8 +22,10 @@ pub mod page_marks;
 pub mod query;
 pub mod row;
 pub mod runs;
+
 pub mod schemas;
 pub mod scope;
+pub mod seats;
 pub mod signing;
 pub mod sql;
 pub mod tenants;

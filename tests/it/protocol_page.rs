@@ -16,7 +16,7 @@ use scimd::provision::{
 use scimd::scim::ErrorKind;
 use scimd::scim::habits::{Habits, Omitted, Replaced, Treatment};
 use scimd::scim::{definition, discovery, grammar, message, patch, resource};
-use scimd::store::accounts;
+use scimd::store::managers;
 
 use super::layers::sources;
 
@@ -153,7 +153,7 @@ fn limits_of_resources() -> Vec<Limit> {
         (
             "MANAGER_CHAIN_MAX",
             "steps that a chain of managers is followed upwards",
-            number(accounts::MANAGER_CHAIN_MAX),
+            number(managers::MANAGER_CHAIN_MAX),
         ),
         ("TOKEN_BYTES_MAX", "bytes of a token", scimd::keys::TOKEN_BYTES_MAX),
         ("SCHEMAS_MAX", "schemas of an instance's own", definition::SCHEMAS_MAX),

@@ -160,7 +160,9 @@ fn statements() -> Vec<(String, String)> {
                 found.push((file.to_owned(), literal));
             }
         }
-        let written = code.matches("Sql::new(").count() - code.matches("Sql::new(table.").count();
+        let elsewhere = ["Sql::new(table.", "Sql::new(TABLE."];
+        let elsewhere: usize = elsewhere.iter().map(|start| code.matches(start).count()).sum();
+        let written = code.matches("Sql::new(").count() - elsewhere;
         if !matches!(file, "sql.rs" | "accounts.rs" | "groups.rs") {
             assert_eq!(found.len() - before, written, "a statement of {file} was not found");
         }
