@@ -226,7 +226,7 @@ async fn assert_indexed(database: &Database, statements: BTreeSet<String>) {
     }
 }
 
-async fn plan(database: &Database, statement: &str) -> String {
+pub(super) async fn plan(database: &Database, statement: &str) -> String {
     if database.is_postgres() {
         postgres_plan(database, statement).await
     } else {

@@ -33,6 +33,7 @@ mod profiles;
 mod protocol_page;
 mod questions;
 mod rules;
+mod rules_cost;
 mod schemas;
 mod scope;
 mod store;

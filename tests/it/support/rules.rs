@@ -247,7 +247,7 @@ pub(crate) fn group_ids(groups: &[&str]) -> Vec<GroupId> {
 }
 
 /// Runs statements on the database itself, as nobody but a test does.
-async fn execute(database: &Database, statements: String) {
+pub(crate) async fn execute(database: &Database, statements: String) {
     let statements = sqlx::raw_sql(AssertSqlSafe(statements));
     if database.is_postgres() {
         let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
@@ -259,13 +259,13 @@ async fn execute(database: &Database, statements: String) {
 }
 
 /// An id as the database writes it.
-fn literal(database: &Database, id: impl std::fmt::Display) -> String {
+pub(crate) fn literal(database: &Database, id: impl std::fmt::Display) -> String {
     let id = id.to_string();
     if database.is_postgres() { format!("'{id}'") } else { format!("X'{}'", id.replace('-', "")) }
 }
 
 /// The rows of a series of numbers from 1, for `FROM`; the number is `n`.
-fn series(database: &Database, count: u32) -> String {
+pub(crate) fn series(database: &Database, count: u32) -> String {
     if database.is_postgres() {
         format!("generate_series(1, {count}) AS s(n)")
     } else {
