@@ -17,7 +17,9 @@ use crate::store::audit::{self, Author, Category};
 use crate::store::query::{self, Narrow, Purpose, Viewer};
 use crate::store::runs::{Run, RunKind};
 use crate::store::waist::{Nesting, StillTable};
-use crate::store::{BATCH_MAX, StoreError, Tx, accounts, connections, groups, licences, scope};
+use crate::store::{
+    BATCH_MAX, StoreError, Tx, accounts, connections, groups, licences, memberships, scope,
+};
 
 /// The groups that the scope of a connection can name.
 pub const SYNC_GROUPS_MAX: usize = 1_000;
@@ -47,8 +49,7 @@ pub(super) async fn reconsider(
     let hold = if groups.is_empty() { Nesting::Counts } else { Nesting::Moves };
     tx.hold_nesting(instance, hold).await?;
     let mut affected = people;
-    let below = scope::accounts_below(tx, instance, &groups).await?;
-    affected.extend(below.into_iter().map(MemberId::from));
+    affected.extend(memberships::people_below(tx, instance, &groups).await?);
     let causes = [cause("left", group), cause("joined", group)];
     look_again(tx, instance, author, affected, &causes).await
 }
@@ -64,8 +65,7 @@ pub(super) async fn group_deleted(
         return Ok(());
     }
     tx.hold_nesting(instance, Nesting::Moves).await?;
-    let affected = scope::accounts_below(tx, instance, &[group.id.into()]).await?;
-    let affected = affected.into_iter().map(MemberId::from).collect();
+    let affected = memberships::people_below(tx, instance, &[group.id.into()]).await?;
     let causes = [cause("deleted", group), cause("deleted", group)];
     look_again(tx, instance, author, affected, &causes).await
 }
@@ -108,7 +108,7 @@ async fn look_again(
         accounts::hold(tx, instance, ids).await?;
         let ids = scope::accounts_among(tx, instance, ids).await?;
         let locked = accounts::lock(tx, instance, &ids).await?;
-        let within = scope::in_scope(tx, instance, &ids).await?;
+        let within = scope::in_scope(tx, instance, &locked).await?;
         let holds = |account: &Account| within.contains(&account.id);
         standing::move_many(tx, instance, author, &locked, holds, causes).await?;
     }
@@ -128,10 +128,7 @@ pub(super) async fn look_again_page(
     let terms = licences::terms(tx, instance, Some(connection)).await?;
     let within = match terms.scope {
         Scope::All => None,
-        Scope::Groups => {
-            let ids: Vec<_> = page.iter().map(|account| account.id).collect();
-            Some(scope::in_scope(tx, instance, &ids).await?)
-        }
+        Scope::Groups => Some(scope::in_scope(tx, instance, &page).await?),
     };
     let holds =
         |account: &Account| within.as_ref().is_none_or(|within| within.contains(&account.id));

@@ -69,7 +69,7 @@ pub(super) async fn settle(
             (Scope::Groups, Some(_)) => {
                 // Who moves a group that she is below waits, or is seen.
                 tx.hold_nesting(instance, Nesting::Counts).await?;
-                scope::is_in_scope(tx, instance, after.id).await?
+                !scope::in_scope(tx, instance, std::slice::from_ref(after)).await?.is_empty()
             }
         };
         judge(after);

@@ -116,21 +116,21 @@ pub async fn manager_candidates(
     }));
     sql.push(
         ") SELECT CAST(1 AS BIGINT) AS kind, w.place, a.id, a.in_scope FROM wanted w \
-         JOIN accounts a ON a.instance_id = $1 AND a.id = w.id \
-         WHERE a.connection_id = w.connection_id AND a.deleted_at IS NULL \
+         CROSS JOIN accounts a WHERE a.instance_id = $1 AND a.id = w.id \
+         AND a.connection_id = w.connection_id AND a.deleted_at IS NULL \
          UNION ALL SELECT 2, w.place, a.id, a.in_scope FROM wanted w \
-         JOIN accounts a ON a.instance_id = $1 AND a.external_id = w.sent \
-         WHERE a.connection_id = w.connection_id AND a.deleted_at IS NULL \
+         CROSS JOIN accounts a WHERE a.instance_id = $1 AND a.external_id = w.sent \
+         AND a.connection_id = w.connection_id AND a.deleted_at IS NULL \
          UNION ALL SELECT 3, w.place, a.id, a.in_scope FROM wanted w \
-         JOIN accounts a ON a.instance_id = $1 AND a.user_name_key = w.sent_key \
-         AND a.deleted_at IS NULL WHERE a.connection_id = w.connection_id \
+         CROSS JOIN accounts a WHERE a.instance_id = $1 AND a.user_name_key = w.sent_key \
+         AND a.deleted_at IS NULL AND a.connection_id = w.connection_id \
          UNION ALL SELECT 4, w.place, a.id, a.in_scope FROM wanted w \
-         JOIN account_emails e ON e.instance_id = $1 AND e.value_key = w.sent_key \
-         JOIN accounts a ON a.instance_id = $1 AND a.id = e.account_id \
-         WHERE a.connection_id = w.connection_id AND a.deleted_at IS NULL \
+         CROSS JOIN account_emails e CROSS JOIN accounts a WHERE e.instance_id = $1 \
+         AND e.value_key = w.sent_key AND a.instance_id = $1 AND a.id = e.account_id \
+         AND a.connection_id = w.connection_id AND a.deleted_at IS NULL \
          UNION ALL SELECT 5, w.place, a.id, a.in_scope FROM wanted w \
-         JOIN accounts a ON a.instance_id = $1 AND a.employee_number = w.sent \
-         WHERE a.connection_id = w.connection_id AND a.deleted_at IS NULL ORDER BY 1 LIMIT 10000",
+         CROSS JOIN accounts a WHERE a.instance_id = $1 AND a.employee_number = w.sent \
+         AND a.connection_id = w.connection_id AND a.deleted_at IS NULL ORDER BY 1 LIMIT 10000",
     );
     tx.fetch_all(sql).await
 }
@@ -317,8 +317,8 @@ pub async fn read_chain(
     let sql = Sql::new(
         "WITH RECURSIVE chain (id, step) AS (SELECT a.id, CAST(0 AS BIGINT) FROM accounts a \
          WHERE a.instance_id = $1 AND a.id = $2 UNION ALL SELECT a.manager_id, c.step + 1 \
-         FROM chain c JOIN accounts a ON a.instance_id = $1 AND a.id = c.id \
-         WHERE a.manager_id IS NOT NULL AND c.step < $3) SELECT id FROM chain ORDER BY step",
+         FROM chain c CROSS JOIN accounts a WHERE a.instance_id = $1 AND a.id = c.id \
+         AND a.manager_id IS NOT NULL AND c.step < $3) SELECT id FROM chain ORDER BY step",
     )
     .bind(instance)
     .bind(id)
@@ -333,7 +333,7 @@ pub async fn circles_above(
     instance: InstanceId,
     ids: &[AccountId],
 ) -> Result<Vec<Reference>, StoreError> {
-    let mut found = Vec::new();
+    let mut above = Vec::new();
     for ids in ids.chunks(BATCH_MAX) {
         let mut sql = Sql::new(
             "WITH RECURSIVE up (id) AS (SELECT a.id FROM accounts a WHERE a.instance_id = $1 \
@@ -341,12 +341,22 @@ pub async fn circles_above(
         )
         .bind(instance);
         sql.push_list(ids.iter().copied()).push(
-            " UNION SELECT a.manager_id FROM up u JOIN accounts a \
-             ON a.instance_id = $1 AND a.id = u.id WHERE a.manager_id IS NOT NULL) \
-             SELECT DISTINCT a.connection_id, a.manager_ref FROM up u JOIN accounts a \
-             ON a.instance_id = $1 AND a.id = u.id WHERE a.manager_wait = 'circle' \
-             AND a.connection_id IS NOT NULL AND a.deleted_at IS NULL",
+            " UNION SELECT a.manager_id FROM up u CROSS JOIN accounts a \
+             WHERE a.instance_id = $1 AND a.id = u.id AND a.manager_id IS NOT NULL) \
+             SELECT id FROM up",
         );
+        above.extend(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id));
+    }
+    let mut found = Vec::new();
+    for ids in above.chunks(BATCH_MAX) {
+        // COALESCE keeps the planner on the ids, away from the index of all references that wait.
+        let mut sql = Sql::new(
+            "SELECT DISTINCT a.connection_id, a.manager_ref FROM accounts a \
+             WHERE a.instance_id = $1 AND COALESCE(a.manager_wait, '') = 'circle' \
+             AND a.connection_id IS NOT NULL AND a.deleted_at IS NULL AND a.id IN ",
+        )
+        .bind(instance);
+        sql.push_list(ids.iter().copied());
         found.extend(tx.fetch_all::<Reference>(sql).await?);
     }
     Ok(found)

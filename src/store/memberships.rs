@@ -1,7 +1,9 @@
 //! Who belongs to which group: one row for each member, so that the cost of a change follows the
 //! change and not the size of the group.
 
-use super::query::{Viewer, push_member_visible, push_visible};
+use std::collections::HashSet;
+
+use super::query::{UNPROTECTED, Viewer, push_member_visible, push_visible};
 use super::row::{Count, Id, Record, Row};
 use super::sql::Bind;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
@@ -223,14 +225,44 @@ pub async fn of_members(
         .bind(instance);
         sql.push_list(members.iter().copied());
         if viewer.is_connection() {
-            sql.push(" AND m.member_id NOT IN (SELECT p.id FROM accounts p ")
-                .push("WHERE p.instance_id = $1 AND p.protected)");
+            sql.push(UNPROTECTED);
         }
         push_visible(&mut sql, viewer, "g.connection_id");
         sql.push(" ORDER BY m.member_id, m.group_id");
         found.extend(tx.fetch_all::<Belonging>(sql).await?);
     }
     Ok(found)
+}
+
+/// The people below some groups, however deep, one level in each statement; circles of groups end.
+pub async fn people_below(
+    tx: &mut Tx,
+    instance: InstanceId,
+    groups: &[MemberId],
+) -> Result<Vec<MemberId>, StoreError> {
+    let (mut level, mut people) = (groups.to_vec(), Vec::new());
+    let mut seen: HashSet<MemberId> = groups.iter().copied().collect();
+    while !level.is_empty() {
+        let mut next = Vec::new();
+        for groups in level.chunks(BATCH_MAX) {
+            let mut sql = Sql::new(
+                "SELECT m.member_id AS id, m.member_kind AS kind FROM memberships m \
+                 WHERE m.instance_id = $1 AND m.group_id IN ",
+            )
+            .bind(instance);
+            sql.push_list(groups.iter().copied());
+            for Known(id, kind) in tx.fetch_all::<Known>(sql).await? {
+                if seen.insert(id) {
+                    match kind {
+                        MemberKind::Account => people.push(id),
+                        MemberKind::Group => next.push(id),
+                    }
+                }
+            }
+        }
+        level = next;
+    }
+    Ok(people)
 }
 
 /// The live direct members of a group from behind `after`, for administrators.
@@ -313,13 +345,13 @@ pub async fn nested(
     let sql = Sql::new(
         "WITH RECURSIVE reach (id) AS (SELECT g.id FROM groups g WHERE g.instance_id = $1 \
          AND g.id = $2 AND g.deleted_at IS NULL UNION SELECT m.member_id FROM reach r \
-         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
-         AND m.member_kind = 'group' JOIN groups g ON g.instance_id = $1 AND g.id = m.member_id \
-         AND g.deleted_at IS NULL) \
+         CROSS JOIN memberships m CROSS JOIN groups g WHERE m.instance_id = $1 \
+         AND m.group_id = r.id AND m.member_kind = 'group' AND g.instance_id = $1 \
+         AND g.id = m.member_id AND g.deleted_at IS NULL) \
          SELECT m.group_id, m.member_id, g.display_name AS display FROM reach r \
-         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
-         AND m.member_kind = 'group' JOIN groups g ON g.instance_id = $1 AND g.id = m.member_id \
-         AND g.deleted_at IS NULL ORDER BY m.group_id, m.member_id",
+         CROSS JOIN memberships m CROSS JOIN groups g WHERE m.instance_id = $1 \
+         AND m.group_id = r.id AND m.member_kind = 'group' AND g.instance_id = $1 \
+         AND g.id = m.member_id AND g.deleted_at IS NULL ORDER BY m.group_id, m.member_id",
     );
     tx.fetch_all(sql.bind(instance).bind(group)).await
 }
@@ -336,13 +368,13 @@ pub async fn effective(
     let mut sql = Sql::new(
         "WITH RECURSIVE reach (id) AS (SELECT g.id FROM groups g WHERE g.instance_id = $1 \
          AND g.id = $2 AND g.deleted_at IS NULL UNION SELECT m.member_id FROM reach r \
-         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
-         AND m.member_kind = 'group' JOIN groups g ON g.instance_id = $1 AND g.id = m.member_id \
-         AND g.deleted_at IS NULL) \
+         CROSS JOIN memberships m CROSS JOIN groups g WHERE m.instance_id = $1 \
+         AND m.group_id = r.id AND m.member_kind = 'group' AND g.instance_id = $1 \
+         AND g.id = m.member_id AND g.deleted_at IS NULL) \
          SELECT a.id, a.user_name, a.display_name, m.group_id FROM reach r \
-         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
-         JOIN accounts a ON a.instance_id = $1 AND a.id = m.member_id \
-         WHERE a.deleted_at IS NULL",
+         CROSS JOIN memberships m CROSS JOIN accounts a WHERE m.instance_id = $1 \
+         AND m.group_id = r.id AND a.instance_id = $1 AND a.id = m.member_id \
+         AND a.deleted_at IS NULL",
     )
     .bind(instance)
     .bind(group);
@@ -362,13 +394,13 @@ pub async fn effective_count(
     let sql = Sql::new(
         "WITH RECURSIVE reach (id) AS (SELECT g.id FROM groups g WHERE g.instance_id = $1 \
          AND g.id = $2 AND g.deleted_at IS NULL UNION SELECT m.member_id FROM reach r \
-         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
-         AND m.member_kind = 'group' JOIN groups g ON g.instance_id = $1 AND g.id = m.member_id \
-         AND g.deleted_at IS NULL) \
+         CROSS JOIN memberships m CROSS JOIN groups g WHERE m.instance_id = $1 \
+         AND m.group_id = r.id AND m.member_kind = 'group' AND g.instance_id = $1 \
+         AND g.id = m.member_id AND g.deleted_at IS NULL) \
          SELECT COUNT(DISTINCT a.id) AS n FROM reach r \
-         JOIN memberships m ON m.instance_id = $1 AND m.group_id = r.id \
-         JOIN accounts a ON a.instance_id = $1 AND a.id = m.member_id \
-         WHERE a.deleted_at IS NULL",
+         CROSS JOIN memberships m CROSS JOIN accounts a WHERE m.instance_id = $1 \
+         AND m.group_id = r.id AND a.instance_id = $1 AND a.id = m.member_id \
+         AND a.deleted_at IS NULL",
     );
     let counted = tx.fetch_optional::<Count>(sql.bind(instance).bind(group)).await?;
     Ok(counted.map_or(0, |count| count.0))

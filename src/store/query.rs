@@ -290,6 +290,10 @@ pub(super) fn push_visible(sql: &mut Sql, viewer: Viewer, column: &'static str) 
     }
 }
 
+/// Restricts memberships `m` to those of members who are not protected.
+pub(super) const UNPROTECTED: &str = " AND NOT EXISTS (SELECT 1 FROM accounts p \
+    WHERE p.instance_id = $1 AND p.id = m.member_id AND p.protected)";
+
 /// Restricts joined members to live ones that the viewer can see: `a` is the account, `g` the group. As
 /// members, protected people are none of any connection's business.
 pub(super) fn push_member_visible(sql: &mut Sql, viewer: Viewer) {
@@ -389,8 +393,7 @@ fn push_stored(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
             .push_bind(*group);
             push_visible(sql, viewer, "g.connection_id");
             if viewer.is_connection() {
-                sql.push(" AND m.member_id NOT IN (SELECT p.id FROM accounts p ")
-                    .push("WHERE p.instance_id = $1 AND p.protected)");
+                sql.push(UNPROTECTED);
             }
             sql.push(")")
         }

@@ -1,14 +1,14 @@
 //! Sync groups: which groups bring whom into the scope of a connection.
 //!
-//! Membership counts through groups in groups, as deep as they go; circles of groups are survived,
-//! because a recursion with UNION visits each group only once. Deleted groups bring nobody.
+//! Membership counts through groups in groups, as deep as they go; circles of groups are survived, because
+//! each group is visited once. Deleted groups bring nobody.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::row::{Count, Id};
+use super::row::{Count, Id, Record, Row};
 use super::sql::Bind;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
-use crate::directory::{AccountId, ConnectionId, GroupId, InstanceId, MemberId};
+use crate::directory::{Account, AccountId, ConnectionId, GroupId, InstanceId, MemberId};
 
 /// The sync groups of a connection.
 pub async fn groups(
@@ -86,53 +86,24 @@ pub async fn accounts_among(
     Ok(found)
 }
 
-/// The live accounts below some groups, however deep, whose connection goes by sync groups.
-pub async fn accounts_below(
-    tx: &mut Tx,
-    instance: InstanceId,
-    groups: &[MemberId],
-) -> Result<Vec<AccountId>, StoreError> {
-    let mut found = Vec::new();
-    for groups in groups.chunks(BATCH_MAX) {
-        let mut sql = Sql::new(
-            "WITH RECURSIVE below (id) AS (SELECT m.member_id FROM memberships m \
-             WHERE m.instance_id = $1 AND m.group_id IN ",
-        )
-        .bind(instance);
-        sql.push_list(groups.iter().copied()).push(
-            " UNION SELECT m.member_id FROM below b JOIN memberships m \
-             ON m.instance_id = $1 AND m.group_id = b.id) \
-             SELECT a.id FROM below b JOIN accounts a ON a.instance_id = $1 AND a.id = b.id \
-             AND a.deleted_at IS NULL JOIN connections c \
-             ON c.instance_id = $1 AND c.id = a.connection_id AND c.scope = 'groups' ORDER BY a.id",
-        );
-        found.extend(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id));
-    }
-    Ok(found)
-}
-
 /// Those of some accounts that are below one of the sync groups of their connection.
 pub async fn in_scope(
     tx: &mut Tx,
     instance: InstanceId,
-    accounts: &[AccountId],
+    accounts: &[Account],
 ) -> Result<HashSet<AccountId>, StoreError> {
-    let by_connection = " JOIN accounts a ON a.instance_id = $1 AND a.id = u.account_id \
-         JOIN sync_groups s ON s.instance_id = $1 AND s.connection_id = a.connection_id \
-         AND s.group_id = u.group_id";
-    above(tx, instance, accounts, |sql| {
-        sql.push(by_connection);
-    })
-    .await
-}
-
-/// Whether an account is below one of the sync groups of its connection.
-pub async fn is_in_scope(
-    tx: &mut Tx,
-    instance: InstanceId,
-    account: AccountId,
-) -> Result<bool, StoreError> {
-    Ok(in_scope(tx, instance, &[account]).await?.contains(&account))
+    let ids: Vec<AccountId> = accounts.iter().map(|account| account.id).collect();
+    let ways = Ways::up(tx, instance, &ids).await?;
+    let sql = Sql::new("SELECT connection_id, group_id FROM sync_groups WHERE instance_id = $1");
+    let mut wanted: HashMap<ConnectionId, HashSet<MemberId>> = HashMap::new();
+    for Named(connection, group) in tx.fetch_all::<Named>(sql.bind(instance)).await? {
+        wanted.entry(connection).or_default().insert(group.into());
+    }
+    let of_account = |account: &&Account| {
+        let wanted = account.connection.and_then(|connection| wanted.get(&connection));
+        wanted.is_some_and(|wanted| ways.lead(account.id.into(), wanted))
+    };
+    Ok(accounts.iter().filter(of_account).map(|account| account.id).collect())
 }
 
 /// Those of some accounts that are below one of these groups.
@@ -142,40 +113,76 @@ pub async fn below_any(
     accounts: &[AccountId],
     groups: &[GroupId],
 ) -> Result<HashSet<AccountId>, StoreError> {
-    let mut found = HashSet::new();
-    for groups in groups.chunks(BATCH_MAX) {
-        let below = above(tx, instance, accounts, |sql| {
-            sql.push(" WHERE u.group_id IN ").push_list(groups.iter().copied());
-        });
-        found.extend(below.await?);
-    }
-    Ok(found)
+    let wanted: HashSet<MemberId> = groups.iter().map(|group| (*group).into()).collect();
+    let ways = Ways::up(tx, instance, accounts).await?;
+    Ok(accounts.iter().copied().filter(|id| ways.lead((*id).into(), &wanted)).collect())
 }
 
-/// Walks from some accounts up through their groups; `wanted` says which pairs of an account and a
-/// group above it count.
-async fn above(
-    tx: &mut Tx,
-    instance: InstanceId,
-    accounts: &[AccountId],
-    wanted: impl Fn(&mut Sql),
-) -> Result<HashSet<AccountId>, StoreError> {
-    let mut found = HashSet::new();
-    for accounts in accounts.chunks(BATCH_MAX) {
-        let mut sql = Sql::new(
-            "WITH RECURSIVE up (account_id, group_id) AS (SELECT m.member_id, m.group_id \
-             FROM memberships m JOIN groups g ON g.instance_id = $1 AND g.id = m.group_id \
-             AND g.deleted_at IS NULL WHERE m.instance_id = $1 AND m.member_id IN ",
-        )
-        .bind(instance);
-        sql.push_list(accounts.iter().copied()).push(
-            " UNION SELECT u.account_id, m.group_id FROM up u JOIN memberships m \
-             ON m.instance_id = $1 AND m.member_id = u.group_id \
-             JOIN groups g ON g.instance_id = $1 AND g.id = m.group_id AND g.deleted_at IS NULL) \
-             SELECT DISTINCT u.account_id AS id FROM up u",
-        );
-        wanted(&mut sql);
-        found.extend(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id));
+/// The live groups above some accounts: to which groups each account and each of those groups belongs.
+struct Ways(HashMap<MemberId, Vec<MemberId>>);
+
+impl Ways {
+    /// Reads them level by level, one statement for each: a recursion in SQL reads all memberships of the
+    /// instance where the planner takes the first level for a large one.
+    async fn up(
+        tx: &mut Tx,
+        instance: InstanceId,
+        accounts: &[AccountId],
+    ) -> Result<Self, StoreError> {
+        let mut ways: HashMap<MemberId, Vec<MemberId>> = HashMap::new();
+        let mut level: Vec<MemberId> = accounts.iter().map(|id| (*id).into()).collect();
+        let mut seen: HashSet<MemberId> = level.iter().copied().collect();
+        while !level.is_empty() {
+            let mut next = Vec::new();
+            for members in level.chunks(BATCH_MAX) {
+                let mut sql = Sql::new(
+                    "SELECT m.member_id, m.group_id FROM memberships m CROSS JOIN groups g \
+                     WHERE m.instance_id = $1 AND g.instance_id = $1 AND g.id = m.group_id \
+                     AND g.deleted_at IS NULL AND m.member_id IN ",
+                )
+                .bind(instance);
+                sql.push_list(members.iter().copied());
+                for Belongs(member, group) in tx.fetch_all::<Belongs>(sql).await? {
+                    ways.entry(member).or_default().push(group);
+                    if seen.insert(group) {
+                        next.push(group);
+                    }
+                }
+            }
+            level = next;
+        }
+        Ok(Self(ways))
     }
-    Ok(found)
+
+    /// Whether a way leads from a member up to one of the groups that are wanted.
+    fn lead(&self, from: MemberId, wanted: &HashSet<MemberId>) -> bool {
+        let (mut open, mut seen) = (vec![from], HashSet::from([from]));
+        while let Some(member) = open.pop() {
+            for group in self.0.get(&member).into_iter().flatten() {
+                if wanted.contains(group) {
+                    return true;
+                }
+                if seen.insert(*group) {
+                    open.push(*group);
+                }
+            }
+        }
+        false
+    }
+}
+
+struct Belongs(MemberId, MemberId);
+
+impl Record for Belongs {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self(row.get("member_id")?, row.get("group_id")?))
+    }
+}
+
+struct Named(ConnectionId, GroupId);
+
+impl Record for Named {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self(row.get("connection_id")?, row.get("group_id")?))
+    }
 }
