@@ -22,11 +22,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How often the crowd comes.
 const ROUNDS: usize = 20;
 
-/// The requests of the crowd that come at once.
-const CROWD: usize = 32;
-
-/// The same to two servers, each with the ten connections that it has by default.
-const SERVED: usize = 24;
+/// The requests of the crowd that come at once, to two applications or to two servers. On a slow machine
+/// some of them have to come again: 503, and nothing was done.
+const CROWD: usize = 100;
 
 /// The seats that the crowd fights for.
 const SEATS: i64 = 3;
@@ -319,7 +317,7 @@ both! {
         let app = App::new(database.open().await, clock, Ids, Settings::default()).await.unwrap();
         let clients = [okta.clone(), Client { app, token: okta.token }];
         test.limit(SEATS).await;
-        let (mut ids, mut fought): (Vec<String>, usize) = (Vec::new(), 0);
+        let (mut ids, mut fought, mut done): (Vec<String>, usize, usize) = (Vec::new(), 0, 0);
         for round in 0..ROUNDS {
             let barrier = Arc::new(Barrier::new(CROWD));
             let mut crowd = JoinSet::new();
@@ -333,7 +331,8 @@ both! {
                 });
             }
             for answer in crowd.join_all().await {
-                assert!(matches!(answer.status, 200 | 201 | 204 | 404), "round {round}: {answer:?}");
+                assert!(is_answer(answer.status), "round {round}: {answer:?}");
+                done += usize::from(answer.status != 503);
                 if answer.status == 201 {
                     ids.push(answer.text("/id"));
                 }
@@ -344,6 +343,7 @@ both! {
             fought += usize::from(state.waiting > 0);
         }
         assert!(fought > ROUNDS / 2, "the crowd was too small to fight: {fought} rounds");
+        assert!(done > CROWD * ROUNDS / 2, "only {done} requests were done");
     }
 
     async fn no_crowd_gets_a_seat_more_from_two_servers(database) {
@@ -352,11 +352,11 @@ both! {
         test.limit(SEATS).await;
         let servers = [Process::serve(&database).await, Process::serve(&database).await];
         let web = reqwest::Client::new();
-        let mut ids: Vec<String> = Vec::new();
+        let (mut ids, mut done): (Vec<String>, usize) = (Vec::new(), 0);
         for round in 0..ROUNDS / 4 {
-            let barrier = Arc::new(Barrier::new(SERVED));
+            let barrier = Arc::new(Barrier::new(CROWD));
             let mut crowd = JoinSet::new();
-            for number in 0..SERVED {
+            for number in 0..CROWD {
                 let (method, path, body) = request(round, number, &ids);
                 let url = format!("{}{path}", servers[number % 2].base);
                 let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
@@ -374,7 +374,8 @@ both! {
                 });
             }
             for (status, body) in crowd.join_all().await {
-                assert!(matches!(status, 200 | 201 | 204 | 404), "round {round}: {status} {body}");
+                assert!(is_answer(status), "round {round}: {status} {body}");
+                done += usize::from(status != 503);
                 if status == 201 {
                     let body: Value = serde_json::from_str(&body).unwrap();
                     ids.push(body["id"].as_str().unwrap().to_owned());
@@ -382,6 +383,7 @@ both! {
             }
             test.assert_lawful().await;
         }
+        assert!(done > CROWD * ROUNDS / 8, "only {done} requests were done");
         for server in servers {
             server.kill().await;
         }
@@ -425,6 +427,10 @@ both! {
             assert!(test.accounts().await.iter().all(|account| standing(account) == "active"));
         }
     }
+}
+
+fn is_answer(status: u16) -> bool {
+    matches!(status, 200 | 201 | 204 | 404 | 503)
 }
 
 /// What the request of this number in a crowd does: half of them come, the others are changed.
