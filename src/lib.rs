@@ -13,6 +13,7 @@
 //! | [`store`] | SQL for both databases | `scim`, `directory` |
 //! | [`keys`] | API keys | `store` and below |
 //! | [`provision`] | use cases: facts, rules, result and audit row in one transaction | `store` and below |
+//! | [`pull`] | sources: people fetched on a schedule | `provision`, `keys` and below |
 //! | [`http`], [`cli`] | front doors: parse, call, print | all below, not each other |
 //!
 //! # Invariants
@@ -30,5 +31,6 @@ pub mod directory;
 pub mod http;
 pub mod keys;
 pub mod provision;
+pub mod pull;
 pub mod scim;
 pub mod store;

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod licence;
 pub mod mapping;
 pub mod rules;
+pub mod schedule;
 pub mod time;
 pub mod why;
 

@@ -11,8 +11,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["scim", "directory", "clock"]),
     ("keys", &["store", "scim", "directory", "clock"]),
     ("provision", &["store", "scim", "directory", "clock"]),
-    ("http", &["provision", "keys", "store", "scim", "directory", "clock"]),
-    ("cli", &["provision", "keys", "store", "scim", "directory", "clock"]),
+    ("pull", &["provision", "keys", "store", "scim", "directory", "clock"]),
+    ("http", &["pull", "provision", "keys", "store", "scim", "directory", "clock"]),
+    ("cli", &["pull", "provision", "keys", "store", "scim", "directory", "clock"]),
 ];
 
 /// Libraries that only some modules may name.
@@ -21,9 +22,11 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("tower", &["http"]),
     ("tower_http", &["http"]),
-    ("tokio", &["provision", "http", "cli"]),
+    ("tokio", &["provision", "pull", "http", "cli"]),
     ("clap", &["cli"]),
     ("csv", &["pull", "cli"]),
+    ("encoding_rs", &["pull"]),
+    ("reqwest", &["pull"]),
     ("anyhow", &["cli"]),
 ];
 
