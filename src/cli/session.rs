@@ -112,7 +112,9 @@ fn require_file(url: &DatabaseUrl, program: &Program) -> Result<()> {
 /// A refusal in the words of its detail: protocol codes mean nothing to an operator.
 pub(super) fn plain(error: provision::Error) -> Error {
     match error {
-        provision::Error::Refused(refusal) => anyhow!(refusal.detail),
+        provision::Error::Refused(refusal) | provision::Error::NoSeat(refusal) => {
+            anyhow!(refusal.detail)
+        }
         provision::Error::Store(error) => error.into(),
     }
 }

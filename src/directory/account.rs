@@ -26,6 +26,8 @@ pub struct Account {
     pub active: bool,
     /// Whether its connection's scope has it: everyone, or the members of the sync groups.
     pub in_scope: bool,
+    /// Whether the last complete pull of its connection had it; for who pushes, always.
+    pub in_source: bool,
     /// The administrator's last word.
     pub hand: Option<Hand>,
     /// Whether it is out of reach of every connection.
@@ -141,6 +143,8 @@ words! {
         DisabledInIdp = "disabled in the identity provider",
         /// The account is in none of the sync groups of its connection.
         OutOfScope = "in no sync group",
+        /// The last complete pull of its connection did not have the account.
+        MissingFromSource = "missing from source",
         /// The licence has no free seat.
         NoSeat = "no free seat",
     }

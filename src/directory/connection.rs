@@ -93,6 +93,15 @@ macro_rules! words {
                 serializer.serialize_str(self.word())
             }
         }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let word = <String as serde::Deserialize>::deserialize(from)?;
+                Self::from_word(&word).ok_or_else(|| {
+                    serde::de::Error::custom(format!("\"{word}\" is none of its words"))
+                })
+            }
+        }
     };
 }
 pub(crate) use words;
@@ -106,6 +115,8 @@ words! {
         Entra = "entra",
         /// Any other SCIM client.
         Scim = "scim",
+        /// A CSV file that is pulled.
+        Csv = "csv",
     }
 }
 
@@ -189,6 +200,7 @@ impl ConnectionKind {
             Self::Okta => Profile::Okta,
             Self::Entra => Profile::Entra,
             Self::Scim => Profile::Auto,
+            Self::Csv => Profile::Generic,
         }
     }
 }

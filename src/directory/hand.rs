@@ -64,7 +64,7 @@ pub fn act(account: &Account, act: Act, at: Timestamp) -> Outcome {
         }
         (Act::Hold, _) => with(Some(HandWord::Held)),
         (Act::Suspend, _) => with(Some(HandWord::Suspended)),
-        (Act::Reactivate, _) if !(account.active && account.in_scope) => {
+        (Act::Reactivate, _) if !(account.active && account.in_scope && account.in_source) => {
             with(Some(HandWord::Reactivated))
         }
         // Nothing but the administrator's own word keeps the person out.
@@ -81,6 +81,7 @@ pub fn act(account: &Account, act: Act, at: Timestamp) -> Outcome {
             let local = Account {
                 connection: None,
                 in_scope: true,
+                in_source: true,
                 missing: Vec::new(),
                 ..account.clone()
             };

@@ -8,12 +8,14 @@ pub mod approval;
 pub mod connection;
 pub mod entering;
 pub mod group;
+pub mod guard;
 pub mod hand;
 pub mod ids;
 pub mod licence;
 pub mod mapping;
 pub mod rules;
 pub mod schedule;
+pub mod source;
 pub mod time;
 pub mod why;
 
@@ -24,9 +26,11 @@ pub use connection::{
     Profile, Scope,
 };
 pub use group::{Group, MemberKind};
+pub use guard::Guard;
 pub use ids::{
     AccountId, ApprovalId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId,
 };
 pub use licence::{Licence, SeatPolicy};
 pub use mapping::Mapping;
+pub use source::{LastPull, Pull, SourceSettings};
 pub use time::Timestamp;

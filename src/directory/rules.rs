@@ -16,6 +16,8 @@ pub struct Facts {
     pub active: bool,
     /// The scope of the connection has the account: everyone, or the members of its sync groups.
     pub in_scope: bool,
+    /// The last complete pull of the connection has the account; what is pushed always is.
+    pub in_source: bool,
     /// The account is out of reach of every connection, and needs no seat.
     pub protected: bool,
     /// The account has a seat of the licence.
@@ -45,6 +47,9 @@ pub fn effective_status(facts: Facts) -> (Status, Option<StatusReason>) {
         }
         Facts { in_scope: false, .. } if idp_counts => {
             (Status::Suspended, StatusReason::OutOfScope)
+        }
+        Facts { in_source: false, .. } if idp_counts => {
+            (Status::Suspended, StatusReason::MissingFromSource)
         }
         Facts { protected: false, seat: false, .. } => (Status::Blocked, StatusReason::NoSeat),
         _ => return (Status::Active, None),
@@ -175,24 +180,25 @@ mod tests {
     /// Each row is a rule; a dot is a fact that makes no difference, and both values are tried.
     #[test]
     fn status_follows_from_facts() {
-        //  deleted  hand         active in_scope protected seat  => status, reason
+        //  deleted  hand         active scope  source protected seat  => status, reason
         let table = "
-            yes      deleted      .      .        .         .     => deleted    deleted by an administrator
-            yes      deleted_held .      .        .         .     => deleted    deleted by an administrator
-            yes      held         .      .        .         .     => deleted    deleted in the identity provider
-            yes      suspended    .      .        .         .     => deleted    deleted in the identity provider
-            yes      reactivated  .      .        .         .     => deleted    deleted in the identity provider
-            yes      -            .      .        .         .     => deleted    deleted in the identity provider
-            no       held         .      .        .         .     => suspended  held by an administrator
-            no       suspended    .      .        .         .     => suspended  suspended by an administrator
-            no       reactivated  .      .        no        no    => blocked    no free seat
-            no       reactivated  .      .        no        yes   => active
-            no       reactivated  .      .        yes       .     => active
-            no       -            no     .        .         .     => suspended  disabled in the identity provider
-            no       -            yes    no       .         .     => suspended  in no sync group
-            no       -            yes    yes      no        no    => blocked    no free seat
-            no       -            yes    yes      no        yes   => active
-            no       -            yes    yes      yes       .     => active
+            yes      deleted      .      .      .      .         .     => deleted    deleted by an administrator
+            yes      deleted_held .      .      .      .         .     => deleted    deleted by an administrator
+            yes      held         .      .      .      .         .     => deleted    deleted in the identity provider
+            yes      suspended    .      .      .      .         .     => deleted    deleted in the identity provider
+            yes      reactivated  .      .      .      .         .     => deleted    deleted in the identity provider
+            yes      -            .      .      .      .         .     => deleted    deleted in the identity provider
+            no       held         .      .      .      .         .     => suspended  held by an administrator
+            no       suspended    .      .      .      .         .     => suspended  suspended by an administrator
+            no       reactivated  .      .      .      no        no    => blocked    no free seat
+            no       reactivated  .      .      .      no        yes   => active
+            no       reactivated  .      .      .      yes       .     => active
+            no       -            no     .      .      .         .     => suspended  disabled in the identity provider
+            no       -            yes    no     .      .         .     => suspended  in no sync group
+            no       -            yes    yes    no     .         .     => suspended  missing from source
+            no       -            yes    yes    yes    no        no    => blocked    no free seat
+            no       -            yes    yes    yes    no        yes   => active
+            no       -            yes    yes    yes    yes       .     => active
         ";
         let mut tried = 0;
         for row in table.lines().map(str::trim).filter(|row| !row.is_empty()) {
@@ -214,7 +220,7 @@ mod tests {
     }
 
     fn all_facts() -> impl Iterator<Item = Facts> {
-        (0..32_u8).flat_map(|bits| {
+        (0..64_u8).flat_map(|bits| {
             let bit = move |n: u8| bits & (1 << n) != 0;
             let hands = HandWord::ALL.iter().copied().map(Some).chain([None]);
             hands.map(move |hand| Facts {
@@ -222,8 +228,9 @@ mod tests {
                 hand,
                 active: bit(1),
                 in_scope: bit(2),
-                protected: bit(3),
-                seat: bit(4),
+                in_source: bit(3),
+                protected: bit(4),
+                seat: bit(5),
             })
         })
     }
@@ -236,6 +243,7 @@ mod tests {
             hand,
             flag(facts.active),
             flag(facts.in_scope),
+            flag(facts.in_source),
             flag(facts.protected),
             flag(facts.seat),
         ];

@@ -30,6 +30,8 @@ pub enum Fact {
     Active,
     /// The scope of the connection.
     Scope,
+    /// The last complete pull.
+    Source,
     /// The seat.
     Seat,
 }
@@ -43,6 +45,7 @@ impl Fact {
             Self::Hand => "hand",
             Self::Active => "active",
             Self::Scope => "inScope",
+            Self::Source => "inSource",
         }
     }
 }
@@ -91,6 +94,17 @@ pub fn explain(facts: Facts) -> Vec<Rung> {
             "put the person into a sync group, or change the scope of the connection",
         ),
         rung(
+            Fact::Source,
+            !facts.in_source,
+            if facts.in_source {
+                "nothing that was pulled lacks the person"
+            } else {
+                "the last complete pull of the connection did not have the person"
+            },
+            "put the person back into the source and pull again, or reactivate the account here until \
+             the source's next word",
+        ),
+        rung(
             Fact::Seat,
             !facts.seat && !facts.protected,
             match (facts.protected, facts.seat) {
@@ -134,6 +148,7 @@ fn decisive(facts: Facts) -> Option<Fact> {
         Some(StatusReason::Held | StatusReason::SuspendedByHand) => Some(Fact::Hand),
         Some(StatusReason::DisabledInIdp) => Some(Fact::Active),
         Some(StatusReason::OutOfScope) => Some(Fact::Scope),
+        Some(StatusReason::MissingFromSource) => Some(Fact::Source),
         Some(StatusReason::NoSeat) => Some(Fact::Seat),
         None => (facts.hand == Some(HandWord::Reactivated)).then_some(Fact::Hand),
     }

@@ -128,7 +128,7 @@ impl From<ScimError> for Failure {
 impl From<provision::Error> for Failure {
     fn from(error: provision::Error) -> Self {
         match error {
-            provision::Error::Refused(error) => error.into(),
+            provision::Error::Refused(error) | provision::Error::NoSeat(error) => error.into(),
             provision::Error::Store(error) => error.into(),
         }
     }

@@ -5,6 +5,8 @@
 //! SHA-256 stands in the key's row, which is neither revoked nor expired. The token itself is shown
 //! once and kept nowhere.
 
+pub mod vault;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

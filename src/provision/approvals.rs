@@ -1,17 +1,16 @@
 //! What administrators decide about the Local accounts and groups that connections want to pick up.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use super::claims::event;
 use super::resource::Resource;
 use super::setup::ADMIN_PAGE_MAX;
-use super::{Caller, Error, Groups, Provision, Result, Users, habits, transact};
+use super::{Caller, Error, Groups, Provision, Result, Users, transact};
 use crate::directory::{
-    Approval, ApprovalId, ApprovalState, ConnectionId, InstanceId, KeyId, MemberKind, PickUp,
+    Approval, ApprovalId, ApprovalState, ConnectionId, InstanceId, MemberKind, PickUp,
 };
 use crate::scim::fold::fold;
-use crate::scim::habits::{Habits, Treatment};
+use crate::scim::habits::Treatment;
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author};
 use crate::store::claims::{self, Wanted};
@@ -232,21 +231,8 @@ async fn caller_of(tx: &mut Tx, instance: InstanceId, id: ConnectionId) -> Resul
     let connection = connection.ok_or_else(|| {
         ScimError::new(ErrorKind::NotFound, format!("there is no connection with the id \"{id}\""))
     })?;
-    let schemas = schemas::of_instance(tx, instance).await?;
-    let mut settings = connection.settings;
-    settings.pick_up = PickUp::ByUserName;
-    Ok(Caller {
-        instance,
-        connection: id,
-        connection_name: connection.name,
-        directory_key: connection.directory_key,
-        status: connection.status,
-        profile: connection.profile,
-        settings,
-        habits: Habits { unknown_members: Treatment::Take, ..habits(connection.profile) },
-        schemas: std::sync::Arc::new(schemas),
-        key: KeyId(Uuid::nil()),
-        request_id: None,
-        base: String::new(),
-    })
+    let mut caller = Caller::of(connection, schemas::of_instance(tx, instance).await?);
+    caller.settings.pick_up = PickUp::ByUserName;
+    caller.habits.unknown_members = Treatment::Take;
+    Ok(caller)
 }

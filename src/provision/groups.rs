@@ -324,7 +324,7 @@ async fn insert_local(
 }
 
 /// Keeps a new document and a new membership of a group; writes nothing if nothing is new.
-async fn keep(
+pub(super) async fn keep(
     tx: &mut Tx,
     caller: &Caller,
     author: &Author,

@@ -58,7 +58,7 @@ impl Provision {
         });
         match done {
             // What the rules refuse for one of many must not stop the others.
-            Err(Error::Refused(refusal)) => {
+            Err(Error::Refused(refusal) | Error::NoSeat(refusal)) => {
                 let account = self.account_for(instance, &id.to_string(), Some(what)).await?;
                 let Some(account) = account else { return Err(refusal.into()) };
                 Ok(done_to(&account, &account, Some(refusal.detail.clone())))
@@ -84,7 +84,7 @@ impl Provision {
         for account in first {
             match one(&mut tx, author, instance, account.id, what).await {
                 Ok(one) => done.push(one),
-                Err(Error::Refused(refusal)) => {
+                Err(Error::Refused(refusal) | Error::NoSeat(refusal)) => {
                     done.push(done_to(account, account, Some(refusal.detail)));
                     // The database may refuse to go on after an error: those before are done again.
                     tx.rollback().await;

@@ -41,6 +41,14 @@ pub(super) struct MemberChange {
 }
 
 impl MemberChange {
+    /// Some join, and some leave.
+    pub(super) fn of(joining: Vec<String>, leaving: Vec<String>) -> Self {
+        let mut change = Self::default();
+        change.join(joining);
+        change.leave(leaving);
+        change
+    }
+
     /// Nothing but these.
     pub(super) fn replace_by(members: Vec<String>) -> Self {
         let mut change = Self::default();

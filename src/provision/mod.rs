@@ -5,6 +5,7 @@
 
 pub mod approvals;
 mod claims;
+pub mod documents;
 mod entering;
 mod fields;
 mod groups;
@@ -19,6 +20,7 @@ mod nesting;
 mod org;
 mod profile;
 mod protection;
+pub mod pull;
 mod render;
 pub mod report;
 mod required;
@@ -28,6 +30,7 @@ pub mod schemas;
 mod scope;
 pub mod settings;
 pub mod setup;
+pub mod sources;
 mod standing;
 mod users;
 mod why;
@@ -36,8 +39,8 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Ids};
 use crate::directory::{
-    ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, KeyId, PickUp, Profile,
-    Timestamp,
+    Connection, ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, KeyId, PickUp,
+    Profile, Timestamp,
 };
 use crate::scim::habits::Habits;
 use crate::scim::project::Projection;
@@ -186,6 +189,9 @@ pub enum Error {
     /// The caller asked for something that cannot be.
     #[error(transparent)]
     Refused(#[from] ScimError),
+    /// There is no free seat, and the policy of the licence is to stop.
+    #[error(transparent)]
+    NoSeat(ScimError),
     /// The database could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -244,6 +250,24 @@ impl Provision {
 }
 
 impl Caller {
+    /// A connection that does something by itself, without a request.
+    fn of(connection: Connection, schemas: Schemas) -> Self {
+        Self {
+            instance: connection.instance,
+            connection: connection.id,
+            connection_name: connection.name,
+            directory_key: connection.directory_key,
+            status: connection.status,
+            profile: connection.profile,
+            settings: connection.settings,
+            habits: habits(connection.profile),
+            schemas: Arc::new(schemas),
+            key: KeyId(Uuid::nil()),
+            request_id: None,
+            base: String::new(),
+        }
+    }
+
     /// What the connection can see.
     #[must_use]
     pub fn viewer(&self) -> Viewer {

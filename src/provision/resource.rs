@@ -361,7 +361,7 @@ pub(super) async fn find<R: Resource>(
 
 /// The caller with the settings that its connection has now: an administrator may have changed them, or
 /// paused it, since the request came.
-async fn renewed(tx: &mut Tx, caller: &Caller) -> Result<Caller> {
+pub(super) async fn renewed(tx: &mut Tx, caller: &Caller) -> Result<Caller> {
     let connection = connections::find(tx, caller.instance, caller.connection).await?;
     let connection = connection.ok_or(StoreError::Stale)?;
     let caller =

@@ -54,6 +54,8 @@ pub(super) async fn begin(
         seen: 0,
         changed: 0,
         leased_until: later(author.at, LEASE),
+        holder: Some(author.ids.fresh()),
+        pull: None,
         started_at: author.at,
         ended_at: None,
     };
@@ -61,7 +63,7 @@ pub(super) async fn begin(
     Ok(run)
 }
 
-fn later(at: Timestamp, span: Duration) -> Timestamp {
+pub(super) fn later(at: Timestamp, span: Duration) -> Timestamp {
     Timestamp(at.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
 }
 
@@ -98,11 +100,12 @@ impl Provision {
     pub async fn take_up(&self, run: &Run) -> Result<Run> {
         let now = self.clock.now();
         let until = later(now, LEASE);
-        let had = transact!(self.store, |tx| runs::lease(&mut tx, run, now, until)
+        let holder = self.ids.fresh();
+        let had = transact!(self.store, |tx| runs::lease(&mut tx, run, holder, now, until)
             .await
             .map_err(Error::from))?;
         if had {
-            return Ok(Run { leased_until: until, ..run.clone() });
+            return Ok(Run { leased_until: until, holder: Some(holder), ..run.clone() });
         }
         Err(taken_over().into())
     }
@@ -110,7 +113,8 @@ impl Provision {
     /// Finishes what others have left unfinished, on any instance; how many runs that were.
     pub async fn finish_runs(&self) -> Result<usize> {
         let now = self.clock.now();
-        let left = runs::left_alone(&mut self.store.read().await?, now, TAKEN_UP_MAX).await?;
+        let left =
+            runs::left_alone(&mut self.store.read().await?, now, false, TAKEN_UP_MAX).await?;
         let mut finished = 0;
         for run in left {
             match self.take_up(&run).await {
@@ -137,9 +141,15 @@ fn taken_over() -> ScimError {
     ScimError::new(ErrorKind::Forbidden, detail)
 }
 
+fn is_pull() -> ScimError {
+    let detail = "this run is a pull, which fetches its source again: a server takes it up within a \
+                  minute, or take it up here with `csv resume`";
+    ScimError::new(ErrorKind::Forbidden, detail)
+}
+
 async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Run> {
     let stored = runs::find(tx, run.instance, run.id).await?.ok_or(StoreError::Stale)?;
-    if (stored.seen, stored.leased_until) != (run.seen, run.leased_until) {
+    if (stored.seen, stored.holder) != (run.seen, run.holder) {
         return Err(taken_over().into());
     }
     let (instance, connection, after) = (run.instance, run.connection, run.checkpoint);
@@ -150,6 +160,7 @@ async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Run> {
         RunKind::Required => {
             required::recheck_page(tx, instance, connection, author, after).await?
         }
+        RunKind::Pull => return Err(is_pull().into()),
     };
     let mut next = Run {
         checkpoint: step.last.or(run.checkpoint),

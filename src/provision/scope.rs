@@ -110,9 +110,15 @@ async fn look_again(
         let locked = accounts::lock(tx, instance, &ids).await?;
         let within = scope::in_scope(tx, instance, &locked).await?;
         let holds = |account: &Account| within.contains(&account.id);
-        standing::move_many(tx, instance, author, &locked, holds, causes).await?;
+        let moving = standing::rescoped(&locked, holds);
+        standing::move_many(tx, instance, author, moving, of_move(causes)).await?;
     }
     Ok(())
+}
+
+/// The cause of a move, of leaving and of coming.
+fn of_move([leaving, coming]: &[Value; 2]) -> impl Fn(&Account) -> Value + Sync {
+    move |account| if account.in_scope { coming.clone() } else { leaving.clone() }
 }
 
 /// Looks again at the next page of people of a connection, in the order of their ids.
@@ -134,7 +140,8 @@ pub(super) async fn look_again_page(
         |account: &Account| within.as_ref().is_none_or(|within| within.contains(&account.id));
     let cause = json!({ "setting": "scope" });
     let causes = [cause.clone(), cause];
-    let moved = standing::move_many(tx, instance, author, &page, holds, &causes).await?;
+    let moving = standing::rescoped(&page, holds);
+    let moved = standing::move_many(tx, instance, author, moving, of_move(&causes)).await?;
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     Ok(Step {
         last: page.last().map(|account| account.id.0),

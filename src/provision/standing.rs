@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Result;
+use super::{Error, Result};
 use crate::directory::rules::{Facts, effective_status, overtaken, wants_seat};
 use crate::directory::{
     Account, AccountId, Hand, InstanceId, Licence, Scope, SeatPolicy, Status, StatusReason,
@@ -30,6 +30,7 @@ pub(super) fn facts(account: &Account) -> Facts {
         hand: account.hand.and_then(Hand::in_force),
         active: account.active,
         in_scope: account.in_scope,
+        in_source: account.in_source,
         protected: account.protected,
         seat: account.status == Status::Active,
     }
@@ -115,7 +116,7 @@ async fn seat(
         Seats::Take => {
             let queued_at = before.and_then(|before| before.queued_at);
             if licence.policy == SeatPolicy::Stop && queued_at.is_none() {
-                return Err(no_seat(licence).into());
+                return Err(Error::NoSeat(no_seat(licence)));
             }
             (after.status, after.reason) = (Status::Blocked, Some(StatusReason::NoSeat));
             after.queued_at = queued_at.or(Some(author.at));
@@ -164,25 +165,33 @@ fn count<T>(items: &[T]) -> i64 {
     i64::try_from(items.len()).unwrap_or(i64::MAX)
 }
 
-/// Moves people into or out of the scope of their connection, all at once: what it costs follows the
-/// number of people who move. The accounts are locked; one of the causes, of leaving and of coming, goes
-/// into the audit trail of each.
+/// Those of some accounts that move into or out of the scope of their connection, and their new facts.
+pub(super) fn rescoped(
+    accounts: &[Account],
+    in_scope: impl Fn(&Account) -> bool,
+) -> Vec<(&Account, Account)> {
+    let moves = accounts.iter().filter(|account| account.in_scope != in_scope(account));
+    moves.map(|was| (was, Account { in_scope: !was.in_scope, ..was.clone() })).collect()
+}
+
+/// Gives people new facts that their connection did not say of each, all at once: what it costs follows
+/// the number of people who move. The accounts are locked, as they were and as they are to be; what the
+/// audit trail says of the cause is told by the latter.
 pub(super) async fn move_many(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
-    locked: &[Account],
-    in_scope: impl Fn(&Account) -> bool,
-    causes: &[Value; 2],
+    moving: Vec<(&Account, Account)>,
+    cause: impl Fn(&Account) -> Value + Sync,
 ) -> Result<Vec<AccountId>> {
     let mut moved = Vec::new();
-    for before in locked.iter().filter(|account| account.in_scope != in_scope(account)) {
+    for (before, after) in moving {
         // A setting that an administrator changes is no word of the identity provider.
         let hand = match author.connection {
             Some(own) if before.connection == Some(own) => overtaken(before.hand, author.at),
             _ => before.hand,
         };
-        let mut after = Account { in_scope: !before.in_scope, hand, ..before.clone() };
+        let mut after = Account { hand, ..after };
         judge(&mut after);
         moved.push((before, after));
     }
@@ -204,10 +213,10 @@ pub(super) async fn move_many(
             }
         }
         licence.seats_taken -= i64::try_from(freed).unwrap_or(0);
-        write(tx, instance, author, &moved, None, Some(causes)).await?;
+        write(tx, instance, author, &moved, None, Some(&cause)).await?;
         fill(tx, instance, author, licence).await?;
     } else {
-        write(tx, instance, author, &moved, None, Some(causes)).await?;
+        write(tx, instance, author, &moved, None, Some(&cause)).await?;
     }
     let pairs: Vec<_> = moved.iter().map(|(was, is)| (Some(*was), is)).collect();
     super::manager::settle(tx, instance, author, &pairs).await?;
@@ -222,13 +231,14 @@ async fn write(
     author: &Author,
     changed: &[(&Account, Account)],
     rule: Option<&str>,
-    causes: Option<&[Value; 2]>,
+    cause: Option<&(dyn Fn(&Account) -> Value + Sync)>,
 ) -> Result<()> {
     let mut alike: BTreeMap<Standing, Vec<AccountId>> = BTreeMap::new();
     for (was, is) in changed {
         let overtaken_at = is.hand.and_then(|hand| hand.overtaken_at);
         let standing = Standing {
             in_scope: is.in_scope,
+            in_source: is.in_source,
             status: is.status,
             reason: is.reason,
             queued_at: is.queued_at,
@@ -246,9 +256,8 @@ async fn write(
             let (before, mut after) = (said(was), said(is));
             after.retain(|key, value| before.get(key) != Some(value));
             let before = before.into_iter().filter(|(key, _)| after.contains_key(key)).collect();
-            if let Some([leaving, coming]) = causes {
-                let cause = if is.in_scope { coming } else { leaving };
-                after.insert("cause".to_owned(), cause.clone());
+            if let Some(cause) = cause {
+                after.insert("cause".to_owned(), cause(is));
             }
             let rule = rule.map(str::to_owned);
             audit::Event {
@@ -269,6 +278,7 @@ pub(super) fn said(account: &Account) -> serde_json::Map<String, Value> {
         "status": account.status,
         "statusReason": account.reason,
         "inScope": account.in_scope,
+        "inSource": account.in_source,
         "hand": hand,
         "protected": account.protected,
     });

@@ -325,11 +325,16 @@ async fn keep(
     let picked_up = reached == Claim::PickUp;
     // The identity provider has spoken, also if it repeats itself.
     let hand = overtaken(before.hand, said_at);
-    if reached == Claim::Own && before.document == document && before.hand == hand {
+    if reached == Claim::Own
+        && before.document == document
+        && before.hand == hand
+        && before.in_source
+    {
         return Ok(before);
     }
     let mut after = Account {
         connection: Some(caller.connection),
+        in_source: true,
         hand,
         version: before.version + 1,
         modified_at: author.at,
@@ -371,7 +376,7 @@ pub(super) async fn write(
     Ok(after)
 }
 
-fn replaced(habits: &Habits, before: &Account, mut document: Document) -> Document {
+pub(super) fn replaced(habits: &Habits, before: &Account, mut document: Document) -> Document {
     let kept: &[&str] = match habits.omitted_external_id {
         Omitted::Kept => &["externalId", "active"],
         Omitted::Cleared => &["active"],
@@ -434,6 +439,7 @@ fn blank(id: AccountId, at: Timestamp) -> Account {
         employee_number: None,
         active: true,
         in_scope: true,
+        in_source: true,
         hand: None,
         protected: false,
         status: Status::Active,

@@ -144,7 +144,7 @@ fn cause(events: &[Event], fact: Fact, account: &Account) -> Option<By> {
                 decided && (status == account.status.word())
             }
             (Fact::Hand, Some(word)) => event.before.is_some() || !word.is_null(),
-            (Fact::Active | Fact::Scope, Some(_)) => true,
+            (Fact::Active | Fact::Scope | Fact::Source, Some(_)) => true,
         }
     };
     events.iter().find(changed).map(|event| By {

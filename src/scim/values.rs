@@ -29,6 +29,12 @@ impl Path {
         grammar::parse_path(text).map(Self).map_err(refused)
     }
 
+    /// The path as an operation of a PATCH has it.
+    #[must_use]
+    pub fn to_patch(&self) -> PatchPath {
+        self.0.clone()
+    }
+
     /// Finds the path in the schemas. What no client may read cannot be read so either, and what the
     /// server alone writes is in no document.
     pub fn resolve<'a>(&self, kind: &'a ResourceType) -> Result<Reading<'a>, ScimError> {
@@ -62,6 +68,12 @@ impl Reading<'_> {
     #[must_use]
     pub fn extension(&self) -> Option<&str> {
         self.target.extension
+    }
+
+    /// Whether the values are true or false.
+    #[must_use]
+    pub fn is_flag(&self) -> bool {
+        self.target.leaf().kind == Kind::Boolean
     }
 
     /// The values of a document, in order; numbers and flags as they are written.

@@ -9,8 +9,8 @@ use super::sql::Bind;
 use super::waist::Dialect;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
 use crate::directory::{
-    Account, AccountId, ConnectionId, Hand, InstanceId, ManagerLink, MemberId, StatusReason,
-    Waiting,
+    Account, AccountId, ConnectionId, Hand, InstanceId, ManagerLink, MemberId, Status,
+    StatusReason, Timestamp, Waiting,
 };
 use crate::scim::fold::fold;
 
@@ -20,7 +20,7 @@ pub const TABLE: Table = Table {
              r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
              r.document, r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, \
              r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, \
-             r.fields, r.local_fields FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
+             r.fields, r.local_fields, r.in_source FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
     count: "SELECT COUNT(*) AS n FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
 };
 
@@ -30,7 +30,7 @@ pub const TOMBSTONE_TABLE: Table = Table {
              r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
              r.document, r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, \
              r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, \
-             r.fields, r.local_fields FROM accounts r \
+             r.fields, r.local_fields, r.in_source FROM accounts r \
              WHERE r.instance_id = $1 AND r.deleted_at IS NOT NULL",
     count: "SELECT COUNT(*) AS n FROM accounts r WHERE r.instance_id = $1 \
             AND r.deleted_at IS NOT NULL",
@@ -50,6 +50,7 @@ impl Record for Account {
             status: row.get("status")?,
             reason: row.get("status_reason")?,
             in_scope: row.get("in_scope")?,
+            in_source: row.get("in_source")?,
             hand: hand(row)?,
             protected: row.get("protected")?,
             queued_at: row.get("queued_at")?,
@@ -87,9 +88,9 @@ pub async fn insert(
          external_id, display_name, display_name_key, employee_number, active, status, \
          status_reason, manager_ref, manager_ref_key, manager_id, document, version, created_at, \
          modified_at, deleted_at, in_scope, hand, hand_at, hand_overtaken_at, protected, queued_at, \
-         missing, manager_wait, fields, local_fields) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+         missing, manager_wait, fields, local_fields, in_source) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
          $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, \
-         $28, $29, $30) ON CONFLICT DO NOTHING",
+         $28, $29, $30, $31) ON CONFLICT DO NOTHING",
     );
     for value in columns(instance, account) {
         sql = sql.bind(value);
@@ -233,8 +234,8 @@ pub async fn update(
          manager_ref_key = $14, manager_id = $15, document = $16, version = $17, created_at = $18, \
          modified_at = $19, deleted_at = $20, in_scope = $21, hand = $22, hand_at = $23, \
          hand_overtaken_at = $24, protected = $25, queued_at = $26, missing = $27, \
-         manager_wait = $28, fields = $29, local_fields = $30 \
-         WHERE instance_id = $1 AND id = $2 AND version = $31",
+         manager_wait = $28, fields = $29, local_fields = $30, in_source = $31 \
+         WHERE instance_id = $1 AND id = $2 AND version = $32",
     );
     for value in columns(instance, account) {
         sql = sql.bind(value);
@@ -251,7 +252,7 @@ pub async fn update(
 }
 
 /// The values of an account's columns, in the order of `insert` and `update`.
-fn columns(instance: InstanceId, account: &Account) -> [Bind; 30] {
+fn columns(instance: InstanceId, account: &Account) -> [Bind; 31] {
     let key = |text: &Option<String>| text.as_deref().map(|text| fold(text).into_owned());
     [
         instance.into(),
@@ -286,6 +287,7 @@ fn columns(instance: InstanceId, account: &Account) -> [Bind; 30] {
         account.manager.waits.map(Waiting::word).into(),
         Value::from(account.fields.clone()).to_string().into(),
         Value::from(account.local_fields.clone()).to_string().into(),
+        account.in_source.into(),
     ]
 }
 
@@ -321,4 +323,110 @@ async fn insert_emails(
         tx.execute(sql).await?;
     }
     Ok(())
+}
+
+/// By which column accounts are sought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sought {
+    /// By the folded user name, whoever owns them.
+    UserName,
+    /// By the client's own name for them, among those of a connection.
+    ExternalId(ConnectionId),
+}
+
+/// The live accounts that answer to one of these keys; locked, in the order of their ids, if they are
+/// about to change.
+pub async fn by_keys(
+    tx: &mut Tx,
+    instance: InstanceId,
+    sought: Sought,
+    keys: &[&str],
+    purpose: Purpose,
+) -> Result<Vec<Account>, StoreError> {
+    let mut found = Vec::new();
+    for keys in keys.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(TABLE.select).bind(instance);
+        match sought {
+            Sought::UserName => sql.push(" AND r.user_name_key IN "),
+            Sought::ExternalId(connection) => {
+                sql.push(" AND r.connection_id = ").push_bind(connection);
+                sql.push(" AND r.external_id IN ")
+            }
+        };
+        sql.push_list(keys.iter().copied()).push(" ORDER BY r.id");
+        if purpose == Purpose::Change {
+            let for_update = tx.dialect().for_update();
+            sql.push(for_update);
+        }
+        found.extend(tx.fetch_all::<Account>(sql).await?);
+    }
+    Ok(found)
+}
+
+/// An account of a connection as a pull compares it with its source.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its id.
+    pub id: AccountId,
+    /// Its folded user name.
+    pub user_name_key: String,
+    /// The source's own name for it.
+    pub external_id: Option<String>,
+    /// Whether the last complete pull had it.
+    pub in_source: bool,
+    /// What the rules make of it.
+    pub status: Status,
+}
+
+impl Listed {
+    /// Whether the person can enter, or could with a seat.
+    #[must_use]
+    pub fn can_enter(&self) -> bool {
+        matches!(self.status, Status::Active | Status::Blocked)
+    }
+}
+
+impl Record for Listed {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.get("id")?,
+            user_name_key: row.get("user_name_key")?,
+            external_id: row.get("external_id")?,
+            in_source: row.get("in_source")?,
+            status: row.get("status")?,
+        })
+    }
+}
+
+/// The next live accounts of a connection in the order of their ids, as a pull compares them.
+pub async fn listed(
+    tx: &mut Tx,
+    instance: InstanceId,
+    connection: ConnectionId,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Listed>, StoreError> {
+    let sql = Sql::new(
+        "SELECT r.id, r.user_name_key, r.external_id, r.in_source, r.status FROM accounts r \
+         WHERE r.instance_id = $1 AND r.deleted_at IS NULL AND r.connection_id = $2 AND r.id > $3 \
+         ORDER BY r.id LIMIT $4",
+    );
+    let after = after.unwrap_or(Uuid::nil());
+    tx.fetch_all(sql.bind(instance).bind(connection).bind(after).bind(limit)).await
+}
+
+/// Keeps the hash of the password that somebody was given with the account.
+pub async fn keep_password(
+    tx: &mut Tx,
+    instance: InstanceId,
+    account: AccountId,
+    hash: &str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = Sql::new(
+        "INSERT INTO account_passwords (instance_id, account_id, hash, set_at) \
+         VALUES ($1, $2, $3, $4) ON CONFLICT (instance_id, account_id) \
+         DO UPDATE SET hash = excluded.hash, set_at = excluded.set_at",
+    );
+    tx.execute(sql.bind(instance).bind(account).bind(hash).bind(at)).await.map(drop)
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::StoreError;
 use super::audit::Category;
 use super::runs::{RunKind, RunState};
+use crate::directory::source::Outcome;
 use crate::directory::{
     AccountId, ApprovalId, ApprovalState, ConnectionId, ConnectionKind, ConnectionStatus, Entering,
     GroupId, HandWord, Incomplete, InstanceId, KeyId, MemberId, MemberKind, PickUp, Profile, RunId,
@@ -59,7 +60,7 @@ macro_rules! native {
     )*};
 }
 
-native!(Uuid, Option<Uuid>, String, Option<String>, i64, Option<i64>, bool);
+native!(Uuid, Option<Uuid>, String, Option<String>, i64, Option<i64>, bool, Vec<u8>);
 
 macro_rules! ids {
     ($($id:ident),*) => {$(
@@ -120,6 +121,7 @@ words!(
     Holder,
     Incomplete,
     MemberKind,
+    Outcome,
     Password,
     PickUp,
     Profile,
@@ -161,9 +163,29 @@ impl Column for Vec<String> {
     }
 }
 
+impl<T: serde::de::DeserializeOwned> Column for Stored<T> {
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+        let text: String = row.get(column)?;
+        serde_json::from_str(&text).map(Self).map_err(|error| corrupt(column, error))
+    }
+}
+
+impl<T: serde::de::DeserializeOwned> Column for Option<Stored<T>> {
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+        match row.get::<Option<String>>(column)? {
+            None => Ok(None),
+            Some(_) => row.get(column).map(Some),
+        }
+    }
+}
+
 fn corrupt(column: &'static str, reason: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt { column, reason: reason.to_string() }
 }
+
+/// A value that is kept as JSON.
+#[derive(Debug)]
+pub struct Stored<T>(pub T);
 
 /// A row of one column, `n`: a count.
 #[derive(Debug)]

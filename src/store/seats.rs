@@ -49,6 +49,8 @@ pub async fn count_seats(tx: &mut Tx, instance: InstanceId) -> Result<Seats, Sto
 pub struct Standing {
     /// Whether the scope of its connection has it.
     pub in_scope: bool,
+    /// Whether the last complete pull has it.
+    pub in_source: bool,
     /// The status.
     pub status: Status,
     /// Why.
@@ -71,7 +73,7 @@ pub async fn set_standing(
         let mut sql = Sql::new(
             "UPDATE accounts SET in_scope = $2, status = $3, status_reason = $4, queued_at = $5, \
              hand_overtaken_at = COALESCE($6, hand_overtaken_at), version = version + 1, \
-             modified_at = $7 WHERE instance_id = $1 AND id IN ",
+             modified_at = $7, in_source = $8 WHERE instance_id = $1 AND id IN ",
         )
         .bind(instance)
         .bind(standing.in_scope)
@@ -79,7 +81,8 @@ pub async fn set_standing(
         .bind(standing.reason.map(StatusReason::word))
         .bind(standing.queued_at)
         .bind(standing.overtaken_at)
-        .bind(at);
+        .bind(at)
+        .bind(standing.in_source);
         sql.push_list(ids.iter().copied());
         tx.execute(sql).await?;
     }

@@ -33,6 +33,8 @@ pub enum Bind {
     Integer(Option<i64>),
     /// A flag.
     Boolean(bool),
+    /// Bytes.
+    Bytes(Vec<u8>),
 }
 
 impl Sql {
@@ -196,6 +198,12 @@ impl From<&Key> for Bind {
             // No column of numbers is sorted by; a place behind all of them ends the walk.
             Key::Number(_) => Self::Integer(Some(i64::MAX)),
         }
+    }
+}
+
+impl From<Vec<u8>> for Bind {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
     }
 }
 

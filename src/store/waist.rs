@@ -219,6 +219,7 @@ macro_rules! bind_all {
                 Bind::Text(text) => query.bind(text),
                 Bind::Integer(number) => query.bind(number),
                 Bind::Boolean(flag) => query.bind(flag),
+                Bind::Bytes(bytes) => query.bind(bytes),
             };
         }
         query
@@ -267,6 +268,22 @@ impl Tx {
         let rows: Vec<Row> = run!(self, sql, fetch_all)?;
         trace.done(rows.len() as u64);
         rows.iter().map(T::read).collect()
+    }
+
+    /// Marks a place in the transaction that [`Tx::back_to_mark`] goes back to. Marks nest.
+    pub async fn mark(&mut self) -> Result<(), StoreError> {
+        self.execute(Sql::new("SAVEPOINT scimd")).await.map(drop)
+    }
+
+    /// Gives up what was written since the last mark, and the mark with it.
+    pub async fn back_to_mark(&mut self) -> Result<(), StoreError> {
+        self.execute(Sql::new("ROLLBACK TO SAVEPOINT scimd")).await?;
+        self.forget_mark().await
+    }
+
+    /// Forgets the last mark; what was written since belongs to the transaction.
+    pub async fn forget_mark(&mut self) -> Result<(), StoreError> {
+        self.execute(Sql::new("RELEASE SAVEPOINT scimd")).await.map(drop)
     }
 
     /// Makes concurrent writers who name one of these keys wait for each other until the

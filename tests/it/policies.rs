@@ -63,7 +63,7 @@ impl TestInstance {
 #[track_caller]
 fn detail<T: std::fmt::Debug>(refused: Result<T, Error>) -> String {
     match refused.unwrap_err() {
-        Error::Refused(refusal) => refusal.detail,
+        Error::Refused(refusal) | Error::NoSeat(refusal) => refusal.detail,
         Error::Store(error) => panic!("{error:?}"),
     }
 }

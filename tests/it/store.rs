@@ -56,7 +56,7 @@ both! {
     async fn sample_rows_survive_the_migrations(database) {
         database.open().await.close().await;
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
-        for samples in ["0001_directory.sql", "0002_schemas.sql", "0004_rules.sql"] {
+        for samples in ["0001_directory.sql", "0002_schemas.sql", "0004_rules.sql", "0005_pull.sql"] {
             execute(&database, fs::read_to_string(folder.join(samples)).unwrap()).await;
         }
         let store = database.open().await;
@@ -156,7 +156,7 @@ fn statements() -> Vec<(String, String)> {
         let before = found.len();
         for literal in literals(code) {
             let word = literal.split(' ').next().unwrap_or_default();
-            if ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "LOCK"].contains(&word) {
+            if ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "LOCK", "SAVEPOINT", "ROLLBACK", "RELEASE"].contains(&word) {
                 found.push((file.to_owned(), literal));
             }
         }
@@ -209,7 +209,7 @@ fn complete(statement: &str) -> String {
 
 async fn execute(database: &Database, script: String) {
     if database.is_postgres() {
-        let script = script.replace("X'", "'");
+        let script = script.replace("X'41'", "'\\x41'").replace("X'", "'");
         let mut link = sqlx::PgConnection::connect(&database.url).await.unwrap();
         link.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.unwrap();
     } else {
@@ -226,6 +226,7 @@ async fn sqlite_schema(database: &Database) -> Schema {
     for row in sqlx::query(query).fetch_all(&mut link).await.unwrap() {
         let (table, column): (String, String) = (row.get("t"), row.get("c"));
         let kind = match row.get::<String, _>("k").as_str() {
+            "BLOB" if column == "content" => "bytes",
             "BLOB" => "id",
             "INTEGER" => "number",
             "TEXT" => "text",
@@ -247,6 +248,7 @@ async fn postgres_schema(database: &Database) -> Schema {
         let (table, column): (String, String) = (row.get("t"), row.get("c"));
         let kind = match row.get::<String, _>("k").as_str() {
             "uuid" => "id",
+            "bytea" => "bytes",
             "bigint" | "boolean" => "number",
             "text" => "text",
             other => panic!("{table}.{column} is {other}"),

@@ -185,6 +185,7 @@ impl TestInstance {
                 hand: account.hand.and_then(Hand::in_force),
                 active: account.active,
                 in_scope,
+                in_source: account.in_source,
                 protected: account.protected,
                 seat: account.status == Status::Active,
             };

@@ -1,0 +1,415 @@
+//! One run of a source, from the first byte to the last line of the report.
+//!
+//! First everything is fetched and read without a change: what is wrong with the file as a whole stops
+//! the run here, and the guard counts who would lose her access. Then the lines are applied in batches, and
+//! who is missing is suspended last. A run that is taken up again fetches again: if the file is the same it
+//! goes on from its last batch, otherwise it begins anew.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::source::{Fetched, People, Source, Stop};
+use super::survey::Survey;
+use crate::directory::source::{Mode, Stage};
+use crate::directory::{Pull, guard::Leaving};
+use crate::provision::pull::{Entry, Line, PULL_LEASE, Puller};
+use crate::provision::{self, Error};
+use crate::store::StoreError;
+use crate::store::runs::{Run, RunState};
+
+/// The lines that are applied in one transaction.
+pub const BATCH_LINES: usize = 250;
+
+/// The people whose presence is looked up at once.
+const LISTED_AT_ONCE: i64 = 500;
+
+/// How often a run says that it is still worked on.
+const RENEW_EVERY: Duration = Duration::from_secs(PULL_LEASE.as_secs() / 4);
+
+/// The batches that are read ahead.
+const READ_AHEAD: usize = 4;
+
+/// How a run goes no further.
+enum Halt {
+    /// What is wrong with the source, or the connection.
+    Stop(String),
+    /// The guard wants an administrator to decide.
+    Hold(String),
+    /// The database failed, or somebody else has the run.
+    Store(StoreError),
+}
+
+impl From<Stop> for Halt {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop.reason)
+    }
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(refusal) | Error::NoSeat(refusal) => Self::Stop(refusal.detail),
+            Error::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// A run at work.
+struct Work<'w> {
+    puller: &'w Puller,
+    run: Run,
+    watch: &'w mut (dyn FnMut(&Run) + Send),
+    renewed: Instant,
+    hash: &'w PasswordHash,
+}
+
+/// Makes the hash that is kept of a password; it takes its time.
+pub type PasswordHash = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// Works on a run that the caller has taken, until it ends, is held, or is lost to somebody else; `watch`
+/// is told how far it is. The run as it is then.
+///
+/// Fails if the database does; the run stays open, and is gone on with later.
+pub async fn run<S: Source>(
+    puller: &Puller,
+    source: &S,
+    run: Run,
+    default_password: Option<&str>,
+    hash: &PasswordHash,
+    watch: &mut (dyn FnMut(&Run) + Send),
+) -> provision::Result<Run> {
+    let mut work = Work { puller, run, watch, renewed: Instant::now(), hash };
+    let (state, reason) = match work.all(source, default_password).await {
+        Ok(()) => return Ok(work.run),
+        Err(Halt::Stop(reason)) => (RunState::Failed, reason),
+        Err(Halt::Hold(reason)) => (RunState::Held, reason),
+        Err(Halt::Store(error)) => return Err(error.into()),
+    };
+    puller.stop(&work.run, state, reason).await
+}
+
+impl Work<'_> {
+    async fn all<S: Source>(
+        &mut self,
+        source: &S,
+        default_password: Option<&str>,
+    ) -> Result<(), Halt> {
+        let Some(people) = self.fetch(source).await? else {
+            self.run = self.puller.finish(&self.run, None).await?;
+            return Ok(());
+        };
+        let people = Arc::new(people);
+        let survey = self.check(&people).await?;
+        self.apply(&people, &survey, default_password).await?;
+        if self.run.state == RunState::Open {
+            self.suspend(&survey).await?;
+        }
+        if self.run.state == RunState::Open {
+            let last = (!self.pull().dry).then(|| people.seen());
+            self.run = self.puller.finish(&self.run, last).await?;
+        }
+        Ok(())
+    }
+
+    fn pull(&self) -> Pull {
+        self.run.pull.clone().unwrap_or_default()
+    }
+
+    fn told(&mut self, run: Run) {
+        (self.run, self.renewed) = (run, Instant::now());
+        (self.watch)(&self.run);
+    }
+
+    async fn stage(&mut self, change: impl FnOnce(&mut Pull)) -> Result<(), Halt> {
+        let mut pull = self.pull();
+        change(&mut pull);
+        let run = self.puller.advance(&self.run, pull).await?;
+        self.told(run);
+        Ok(())
+    }
+
+    /// Says that the run is still worked on, if it has not for a while.
+    async fn renew(&mut self) -> Result<(), Halt> {
+        if self.renewed.elapsed() < RENEW_EVERY {
+            return Ok(());
+        }
+        self.stage(|_| ()).await
+    }
+
+    /// Waits for something that takes long and is no change, and says meanwhile that somebody does.
+    async fn while_leased<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Halt> {
+        tokio::pin!(future);
+        loop {
+            tokio::select! {
+                done = &mut future => return Ok(done),
+                () = tokio::time::sleep(RENEW_EVERY) => self.stage(|_| ()).await?,
+            }
+        }
+    }
+
+    /// Fetches what the source has; nothing if it is what the last complete run had.
+    async fn fetch<S: Source>(&mut self, source: &S) -> Result<Option<S::People>, Halt> {
+        let begun = self.pull().checksum;
+        self.stage(|pull| pull.stage = Stage::Fetching).await?;
+        let last = self.puller.source.last.clone();
+        // A run that has begun, a rehearsal and changed settings look at everything.
+        let revision = self.puller.source.revision;
+        let fresh = begun.is_none() && !self.pull().dry;
+        let last = last.filter(|last| fresh && last.revision == revision);
+        let people = match self.while_leased(source.fetch(last.as_ref())).await?? {
+            Fetched::Unchanged => return self.unchanged().await,
+            Fetched::People(people) => people,
+        };
+        let seen = people.seen();
+        if last.is_some_and(|last| last.checksum == seen.checksum) {
+            return self.unchanged().await;
+        }
+        let (bytes, notes) = (people.bytes(), people.notes());
+        if begun.as_ref() == Some(&seen.checksum) {
+            return Ok(Some(people));
+        }
+        let pull = Pull {
+            dry: self.pull().dry,
+            checksum: Some(seen.checksum),
+            bytes,
+            notes,
+            ..Pull::default()
+        };
+        let run = self.puller.start_over(&self.run, pull).await?;
+        self.told(run);
+        Ok(Some(people))
+    }
+
+    async fn unchanged<P>(&mut self) -> Result<Option<P>, Halt> {
+        let note = "the file is the one of the last complete run: nothing was done".to_owned();
+        self.stage(|pull| pull.notes.push(note)).await?;
+        Ok(None)
+    }
+
+    /// Reads everything without a change, and asks the guard.
+    async fn check<P: People>(&mut self, people: &Arc<P>) -> Result<Survey, Halt> {
+        let begun = self.pull().stage;
+        let mut survey = Survey::default();
+        let mut lines = read(people);
+        let mut leaving = 0;
+        while let Some(batch) = lines.batches.recv().await {
+            let keys: Vec<&str> = batch
+                .iter()
+                .filter_map(|line| match line {
+                    Line::Entry(entry) if entry.leaves() => Some(entry.key.as_str()),
+                    _ => None,
+                })
+                .collect();
+            if !keys.is_empty() {
+                leaving += self.puller.count_entering(&keys).await?;
+            }
+            for line in &batch {
+                survey.note(line);
+            }
+            self.renew().await?;
+        }
+        lines.ended().await?;
+        survey.close()?;
+        let missing = self.puller.source.settings.mode == Mode::Snapshot && survey.is_complete();
+        let found = self.count(&survey, missing, leaving).await?;
+        let approved = self.pull().approved.unwrap_or(0);
+        let begun = matches!(begun, Stage::Applying | Stage::Suspending);
+        self.stage(|pull| {
+            (pull.stage, pull.rows) = (Stage::Checking, survey.rows());
+            // What was counted when the run began stays: people who have left since are none any more.
+            if !begun {
+                pull.leaving = found;
+            }
+            for note in survey.notes() {
+                if !pull.notes.contains(&note) {
+                    pull.notes.push(note);
+                }
+            }
+        })
+        .await?;
+        let judged = self.puller.source.settings.guard.admit(found);
+        match judged {
+            Err(reason) if !self.pull().dry && found.leaving > approved => Err(Halt::Hold(reason)),
+            Err(reason) => {
+                let note = format!("the guard: {reason}");
+                self.stage(|pull| pull.notes.extend(new_note(&pull.notes, note))).await?;
+                Ok(survey)
+            }
+            Ok(()) => Ok(survey),
+        }
+    }
+
+    /// Counts who can enter now, and who could no longer.
+    async fn count(
+        &mut self,
+        survey: &Survey,
+        missing: bool,
+        leaving: i64,
+    ) -> Result<Leaving, Halt> {
+        let (mut after, mut found) = (None, Leaving { leaving, present: 0 });
+        loop {
+            let page = self.puller.listed(after, LISTED_AT_ONCE).await?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            after = Some(last.id.0);
+            for (listed, key) in page.iter().filter(|(listed, _)| listed.can_enter()) {
+                found.present += 1;
+                let has = key.as_deref().is_some_and(|key| survey.has(key));
+                found.leaving += i64::from(missing && listed.in_source && !has);
+            }
+            self.renew().await?;
+        }
+    }
+
+    /// Applies what says something new, batch by batch, from where the run has got to.
+    async fn apply<P: People>(
+        &mut self,
+        people: &Arc<P>,
+        survey: &Survey,
+        default_password: Option<&str>,
+    ) -> Result<(), Halt> {
+        if self.run.checkpoint.is_some() {
+            return Ok(());
+        }
+        self.stage(|pull| pull.stage = Stage::Applying).await?;
+        let mut behind = self.pull().done;
+        let mut lines = read(people);
+        let mut unchanged = 0;
+        while let Some(batch) = lines.batches.recv().await {
+            let size = count(batch.len());
+            if behind >= size {
+                behind -= size;
+                continue;
+            }
+            let batch: Vec<Line> = batch
+                .into_iter()
+                .skip(usize::try_from(behind).unwrap_or(0))
+                .map(|line| survey.checked(line))
+                .collect();
+            behind = 0;
+            let changing = self.puller.changing(&batch).await?;
+            unchanged += count(batch.len() - changing.len());
+            let chosen = self.chosen(batch, &changing, default_password).await;
+            if chosen.is_empty() && self.renewed.elapsed() < RENEW_EVERY {
+                continue;
+            }
+            let run = self.puller.apply(&self.run, &chosen, unchanged).await?;
+            unchanged = 0;
+            self.told(run);
+            if self.run.state != RunState::Open {
+                return Ok(());
+            }
+        }
+        lines.ended().await?;
+        let run = self.puller.apply(&self.run, &[], unchanged).await?;
+        self.told(run);
+        Ok(())
+    }
+
+    /// The lines that change something, with the passwords of new people hashed.
+    async fn chosen(
+        &self,
+        batch: Vec<Line>,
+        changing: &[(usize, bool)],
+        default_password: Option<&str>,
+    ) -> Vec<Line> {
+        let mut places = changing.iter().peekable();
+        let mut chosen = Vec::with_capacity(changing.len());
+        for (place, mut line) in batch.into_iter().enumerate() {
+            let Some((_, is_new)) = places.next_if(|(at, _)| *at == place) else { continue };
+            if let Line::Entry(entry) = &mut line {
+                self.hash(entry, *is_new, default_password);
+                tokio::task::yield_now().await;
+            }
+            chosen.push(line);
+        }
+        chosen
+    }
+
+    fn hash(&self, entry: &mut Entry, is_new: bool, default_password: Option<&str>) {
+        let password = entry.password.take();
+        let password = password.as_deref().or(default_password).filter(|_| is_new);
+        entry.password =
+            password.and_then(|password| tokio::task::block_in_place(|| (self.hash)(password)));
+    }
+
+    /// Suspends who is missing, as far as the file says who is not.
+    async fn suspend(&mut self, survey: &Survey) -> Result<(), Halt> {
+        let snapshot = self.puller.source.settings.mode == Mode::Snapshot;
+        if !snapshot || !survey.is_complete() {
+            return Ok(());
+        }
+        self.stage(|pull| pull.stage = Stage::Suspending).await?;
+        let (mut after, mut looked_at) = (self.run.checkpoint, 0);
+        loop {
+            let page = self.puller.listed(after, LISTED_AT_ONCE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            let last = last.id.0;
+            (after, looked_at) = (Some(last), looked_at + count(page.len()));
+            let missing: Vec<_> = page
+                .iter()
+                .filter(|(listed, _)| listed.in_source)
+                .filter(|(_, key)| !key.as_deref().is_some_and(|key| survey.has(key)))
+                .map(|(listed, _)| listed.id)
+                .collect();
+            if missing.is_empty() && self.renewed.elapsed() < RENEW_EVERY {
+                continue;
+            }
+            let run = self.puller.suspend(&self.run, &missing, last, looked_at).await?;
+            looked_at = 0;
+            self.told(run);
+            if self.run.state != RunState::Open {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn new_note(notes: &[String], note: String) -> Option<String> {
+    (!notes.contains(&note)).then_some(note)
+}
+
+/// Lines that are being read on a thread of their own.
+struct Reading {
+    batches: mpsc::Receiver<Vec<Line>>,
+    thread: tokio::task::JoinHandle<Result<(), Stop>>,
+}
+
+impl Reading {
+    /// Whether all has been read.
+    async fn ended(self) -> Result<(), Halt> {
+        drop(self.batches);
+        match self.thread.await {
+            Ok(read) => Ok(read?),
+            Err(error) => Err(Halt::Stop(format!("the file could not be read to its end: {error}"))),
+        }
+    }
+}
+
+fn read<P: People>(people: &Arc<P>) -> Reading {
+    let (sender, batches) = mpsc::channel(READ_AHEAD);
+    let people = people.clone();
+    let thread = spawn_blocking(move || {
+        let mut batch = Vec::with_capacity(BATCH_LINES);
+        people.read(&mut |line| {
+            batch.push(line);
+            if batch.len() < BATCH_LINES {
+                return true;
+            }
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_LINES));
+            sender.blocking_send(full).is_ok()
+        })?;
+        if !batch.is_empty() {
+            // Whoever does not listen any more has stopped for a reason of its own.
+            let _gone = sender.blocking_send(batch);
+        }
+        Ok(())
+    });
+    Reading { batches, thread }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,137 @@
+//! What a file says as a whole: who is in it, who twice, and whether it can be believed.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::source::Stop;
+use crate::provision::pull::Line;
+
+/// The lines that a message lists.
+const LISTED_MAX: usize = 20;
+
+/// The bytes of a key that are kept. By chance, two people of a file with five million rows share them
+/// once in 10^25 files.
+const KEY_BYTES: usize = 16;
+
+type Key = [u8; KEY_BYTES];
+
+/// Everybody in a file, in twenty bytes each.
+#[derive(Debug, Default)]
+pub struct Survey {
+    keys: Vec<(Key, u32)>,
+    /// The lines of people who are in the file more than once.
+    duplicates: BTreeMap<Key, Vec<u32>>,
+    /// The rows that do not say whom they are about.
+    unknown: Vec<i64>,
+    rows: i64,
+    refused: i64,
+    /// Why the first row that cannot be used cannot.
+    reason: Option<String>,
+}
+
+fn key_of(text: &str) -> Key {
+    let mut key = Key::default();
+    key.iter_mut().zip(digest(&SHA256, text.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+    key
+}
+
+impl Survey {
+    /// Takes note of a line.
+    pub fn note(&mut self, line: &Line) {
+        self.rows += 1;
+        let (at, key) = match line {
+            Line::Entry(entry) => (entry.line, Some(entry.key.as_str())),
+            Line::Refused { line, key, reason, .. } => {
+                self.refused += 1;
+                if self.reason.is_none() {
+                    self.reason = Some(format!("line {line}: {reason}"));
+                }
+                (*line, key.as_deref())
+            }
+        };
+        match key {
+            Some(key) => self.keys.push((key_of(key), u32::try_from(at).unwrap_or(u32::MAX))),
+            None => self.unknown.push(at),
+        }
+    }
+
+    /// Ends the reading; stops if the file cannot be believed.
+    pub fn close(&mut self) -> Result<(), Stop> {
+        if self.refused * 2 > self.rows {
+            let reason = self.reason.take().unwrap_or_default();
+            return Err(Stop::because(format!(
+                "{} of {} rows cannot be used, so this is hardly the file that was meant; the first \
+                 reason is: {reason}",
+                self.refused, self.rows
+            )));
+        }
+        self.keys.sort_unstable();
+        for same in self.keys.chunk_by(|(one, _), (other, _)| one == other) {
+            if let [(key, _), _, ..] = same {
+                self.duplicates.insert(*key, same.iter().map(|(_, line)| *line).collect());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether somebody is in the file.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        let key = key_of(key);
+        self.keys.binary_search_by(|(other, _)| other.cmp(&key)).is_ok()
+    }
+
+    /// Whether the file says of every row whom it is about; otherwise nobody can be missing from it.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.unknown.is_empty()
+    }
+
+    /// The rows.
+    #[must_use]
+    pub fn rows(&self) -> i64 {
+        self.rows
+    }
+
+    /// A line, refused if the person is on others too: nobody knows which of them is right.
+    #[must_use]
+    pub fn checked(&self, line: Line) -> Line {
+        let Line::Entry(entry) = line else { return line };
+        match self.duplicates.get(&key_of(&entry.key)) {
+            None => Line::Entry(entry),
+            Some(lines) => Line::Refused {
+                line: entry.line,
+                name: entry.name,
+                key: Some(entry.key),
+                reason: format!(
+                    "the person is on the lines {}: all of them are left out until one is left",
+                    listed(lines)
+                ),
+            },
+        }
+    }
+
+    /// What an administrator should know.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.unknown.is_empty() {
+            notes.push(format!(
+                "the rows on the lines {} do not say whom they are about, so nobody is taken to be \
+                 missing from the file",
+                listed(&self.unknown)
+            ));
+        }
+        if !self.duplicates.is_empty() {
+            notes.push(format!("{} people are in the file more than once", self.duplicates.len()));
+        }
+        notes
+    }
+}
+
+fn listed<T: ToString>(lines: &[T]) -> String {
+    let listed: Vec<String> = lines.iter().take(LISTED_MAX).map(ToString::to_string).collect();
+    let more = if lines.len() > listed.len() { ", …" } else { "" };
+    listed.join(", ") + more
+}
