@@ -96,7 +96,7 @@ fn encoding<F: Read + Seek>(
     {
         return Err(FormatError::OtherEncoding { fixed, found });
     }
-    let zeros = head.iter().filter(|&&byte| byte == 0).count();
+    let zeros = head.split(|&byte| byte == 0).count() - 1;
     match (fixed, found) {
         (_, Some(found @ (Encoding::Utf16Le | Encoding::Utf16Be))) => {
             return Ok((found, marked.is_some()));
@@ -230,13 +230,13 @@ fn told_separator(head: &Head, encoding: Encoding) -> Result<Option<Separator>, 
     // No file has this byte, so the line stays whole.
     let first = sample(head, encoding, b'\0').into_iter().next().unwrap_or_default();
     match separator_of_preamble(&first) {
-        Some(Some(byte)) => Separator::ALL
+        Some(byte) => Separator::ALL
             .iter()
             .copied()
             .find(|separator| separator.byte() == byte)
             .map(Some)
             .ok_or(FormatError::UnknownSeparator(byte.into())),
-        Some(None) | None => Ok(None),
+        None => Ok(None),
     }
 }
 

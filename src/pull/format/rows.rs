@@ -25,7 +25,7 @@ pub struct Rows<F> {
     header: Vec<String>,
     /// The first row, which has been read to know that there is one.
     first: Option<Result<Entry, FormatError>>,
-    rows: u64,
+    count: u64,
     ended: bool,
 }
 
@@ -67,7 +67,7 @@ impl<F: Read + Seek> Rows<F> {
         let mut records = Records::new(file, form.encoding, form.separator.byte());
         let mut record = Record::default();
         let header = header(&mut records, &mut record)?;
-        let mut rows = Self { records, record, header, first: None, rows: 0, ended: false };
+        let mut rows = Self { records, record, header, first: None, count: 0, ended: false };
         rows.first = Some(rows.read().ok_or(FormatError::OnlyHeader)?);
         Ok(rows)
     }
@@ -96,8 +96,8 @@ impl<F: Read> Rows<F> {
             if is_cut(record, self.header.len()) {
                 return Some(Err(FormatError::Truncated { line: record.line }));
             }
-            self.rows += 1;
-            if self.rows > ROWS_MAX {
+            self.count += 1;
+            if self.count > ROWS_MAX {
                 return Some(Err(FormatError::TooManyRows));
             }
             return Some(Ok(entry(record, &self.header)));
@@ -136,19 +136,21 @@ fn ends_in_half_a_character(text: &[u8]) -> bool {
 
 /// What a spreadsheet puts before the header: the separator, or the type of the rows.
 pub(super) fn is_preamble(record: &Record) -> bool {
-    record.line == 1
-        && (record.text.starts_with(b"#TYPE ") || separator_of_preamble(record).is_some())
+    // With the very separator that the line names, it is cut into two cells.
+    let cut = record.ends.len() == 2 && record.text.eq_ignore_ascii_case(b"sep=");
+    let typed = record.text.starts_with(b"#TYPE ");
+    record.line == 1 && (cut || typed || separator_of_preamble(record).is_some())
 }
 
-/// The separator that the line `sep=;` names. With that very separator, it is cut into two cells.
-pub(super) fn separator_of_preamble(record: &Record) -> Option<Option<u8>> {
-    let (word, rest) = record.text.split_at_checked(4)?;
-    let named = match (rest, record.ends.len()) {
-        ([], 2) => None,
-        (&[byte], 1) => Some(byte),
-        _ => return None,
-    };
-    (record.line == 1 && word.eq_ignore_ascii_case(b"sep=")).then_some(named)
+/// The separator that the line `sep=;` names.
+pub(super) fn separator_of_preamble(record: &Record) -> Option<u8> {
+    let (word, separator) = record.text.split_at_checked(4)?;
+    match separator {
+        &[byte] if record.line == 1 && record.ends.len() == 1 => {
+            word.eq_ignore_ascii_case(b"sep=").then_some(byte)
+        }
+        _ => None,
+    }
 }
 
 fn header<F: Read>(
@@ -183,8 +185,8 @@ fn header<F: Read>(
         names.push(name.to_owned());
     }
     // Spreadsheets write empty columns at the end when a cell there was ever touched.
-    let named = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
-    names.truncate(named);
+    let width = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+    names.truncate(width);
     checked(names, record.stray_quote)
 }
 
