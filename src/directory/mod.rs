@@ -32,5 +32,5 @@ pub use ids::{
 };
 pub use licence::{Licence, SeatPolicy};
 pub use mapping::Mapping;
-pub use source::{LastPull, Pull, SourceSettings};
+pub use schedule::{Rhythm, Schedule, ScheduleError, Window};
 pub use time::Timestamp;
