@@ -315,7 +315,8 @@ impl TlsFault {
             return Self::Other(error.to_string());
         };
         match fault {
-            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            // An authority that was made anew under its old name has another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 Self::NotYetValid

@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::address::{self, Remote};
+use super::address::{self, Remote, Secret};
 use super::fault::{Fault, FetchError};
 use super::network::{Limits, Network};
 
@@ -97,7 +97,7 @@ impl Remote {
         for _ in 0..=REDIRECTS_MAX {
             let mut request = client.get(url.clone()).headers(asking(validators));
             if let Some(user) = &self.user {
-                request = request.basic_auth(user, self.password.as_ref().map(|p| p.expose()));
+                request = request.basic_auth(user, self.password.as_ref().map(Secret::expose));
             }
             let answer = timeout(limits.idle, request.send())
                 .await

@@ -162,15 +162,13 @@ fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> 
 /// The IPv4 address that an IPv6 address leads to, if it is one of the forms that do; or itself.
 fn meant_by(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
-    let [a, b, c, d, e, f, g, h] = v6.segments();
-    let v4 = |high: u16, low: u16| {
-        IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
-    };
-    match (a, b, c, d, e, f) {
-        // Mapped, and translated by RFC 6052 §2.1.
-        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
-        // 6to4, RFC 3056 §2.
-        (0x2002, ..) => v4(b, c),
+    match v6.segments() {
+        // Mapped; translated by RFC 6052 §2.1; 6to4, RFC 3056 §2.
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => {
+            IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+        }
         _ => address,
     }
 }
@@ -208,7 +206,7 @@ const V4_KINDS: &[([u8; 4], u8, &str)] = &[
     ([240, 0, 0, 0], 4, "a reserved address"),
 ];
 
-/// Only 2000::/3 is public, and not all of it.
+/// Only `2000::/3` is public, and not all of it.
 fn kind_of_v6(address: Ipv6Addr) -> Option<&'static str> {
     let [a, b, ..] = address.segments();
     Some(match (a, b) {

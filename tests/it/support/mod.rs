@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod https;
 pub(crate) mod instance;
 pub(crate) mod people;
 pub(crate) mod process;
