@@ -33,4 +33,5 @@ pub use ids::{
 pub use licence::{Licence, SeatPolicy};
 pub use mapping::Mapping;
 pub use schedule::{Rhythm, Schedule, ScheduleError, Window};
+pub use source::{LastPull, Pull, SourceSettings};
 pub use time::Timestamp;

@@ -246,6 +246,4 @@ pub struct LastPull {
     pub encoding: String,
     /// The same, of the fields.
     pub separator: String,
-    /// The rows.
-    pub rows: i64,
 }

@@ -133,7 +133,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str("Secret")
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
         }
         let again = vault(1).seal(instance, here, Purpose::Source, &secret).unwrap();
         assert_ne!(again, sealed, "each time with another nonce");
-        assert_eq!(format!("{secret:?} {:?}", vault(1)), "*** Vault");
+        assert_eq!(format!("{secret:?} {:?}", vault(1)), "Secret Vault");
     }
 
     #[test]

@@ -19,7 +19,9 @@ use super::resource::renewed;
 use super::runs::later;
 use super::{Caller, Error, Provision, Result, not_found, standing, transact};
 use crate::directory::source::{MatchBy, Stage};
-use crate::directory::{Account, AccountId, Connection, LastPull, Pull, Status, Timestamp};
+use crate::directory::{
+    Account, AccountId, Connection, ConnectionId, InstanceId, LastPull, Pull, Status, Timestamp,
+};
 use crate::scim::Document;
 use crate::scim::schemas::Schemas;
 use crate::store::accounts::{self, Listed, Sought};
@@ -119,15 +121,19 @@ struct Batch {
 impl Provision {
     /// Makes ready to work on a pull that the caller has taken.
     pub async fn puller(&self, run: &Run) -> Result<Puller> {
+        let puller = self.puller_of(run.instance, run.connection).await?;
+        Ok(Puller { dry: run.pull.as_ref().is_some_and(|pull| pull.dry), ..puller })
+    }
+
+    /// The same, for who only looks at the source: nothing that it does stays.
+    pub async fn puller_of(&self, instance: InstanceId, id: ConnectionId) -> Result<Puller> {
         let mut tx = self.store.read().await?;
-        let (instance, id) = (run.instance, run.connection);
         let unknown = || not_found("connection", &id.to_string());
         let connection = connections::find(&mut tx, instance, id).await?.ok_or_else(unknown)?;
         let source = sources::find(&mut tx, instance, id).await?.ok_or_else(unknown)?;
         let schemas = schemas::of_instance(&mut tx, instance).await?;
         let caller = Caller::of(connection.clone(), schemas);
-        let dry = run.pull.as_ref().is_some_and(|pull| pull.dry);
-        Ok(Puller { provision: self.clone(), caller, connection, source, dry })
+        Ok(Puller { provision: self.clone(), caller, connection, source, dry: true })
     }
 }
 

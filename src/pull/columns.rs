@@ -203,7 +203,7 @@ fn listed(header: &[String]) -> String {
 }
 
 /// What a name means by itself, without regard to case, blanks and signs.
-fn known(name: &str) -> Option<Meaning> {
+pub(super) fn known(name: &str) -> Option<Meaning> {
     let plain: String = name.chars().filter(|c| c.is_alphanumeric()).collect();
     let plain = plain.to_lowercase();
     let enterprise = |name: &str| format!("{ENTERPRISE}:{name}");

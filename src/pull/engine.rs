@@ -310,7 +310,7 @@ impl Work<'_> {
 
     /// The lines that change something, with the passwords of new people hashed.
     async fn chosen(
-        &self,
+        &mut self,
         batch: Vec<Line>,
         changing: &[(usize, bool)],
         default_password: Option<&str>,

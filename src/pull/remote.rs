@@ -13,9 +13,7 @@ mod fetch;
 mod network;
 mod probe;
 
-pub use address::{
-    AddressError, PASSWORD_BYTES_MAX, Remote, Secret, URL_BYTES_MAX, USER_BYTES_MAX,
-};
+pub use address::{AddressError, PASSWORD_BYTES_MAX, Remote, URL_BYTES_MAX, USER_BYTES_MAX};
 pub use fault::{Fault, FetchError, TlsFault};
 pub use fetch::{Fetched, REDIRECTS_MAX, VALIDATOR_BYTES_MAX, Validators};
 pub use network::{BYTES_MAX, CONNECT_TIME_MAX, IDLE_TIME_MAX, Limits, Network, TOTAL_TIME_MAX};

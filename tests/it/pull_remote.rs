@@ -5,8 +5,9 @@ mod secrets;
 
 use std::time::Duration;
 
+use scimd::keys::vault::Secret;
 use scimd::pull::remote::{
-    Fault, FetchError, Fetched, Limits, Network, Outcome, REDIRECTS_MAX, Remote, Secret, Stage,
+    Fault, FetchError, Fetched, Limits, Network, Outcome, REDIRECTS_MAX, Remote, Stage,
     StageName, TlsFault, Validators,
 };
 

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
+use crate::keys::vault::Secret;
+
 /// The bytes that an address may have.
 pub const URL_BYTES_MAX: usize = 2_048;
 
@@ -13,30 +15,6 @@ pub const USER_BYTES_MAX: usize = 255;
 
 /// The bytes that a password may have.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
-
-/// A text that nothing prints.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a secret into custody.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself, for who sends or keeps it. It belongs into no log and no message.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
 
 /// A file at an https address, with the user name and the password that it takes to read it.
 #[derive(Clone, PartialEq, Eq)]

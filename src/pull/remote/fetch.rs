@@ -16,9 +16,10 @@ use rustls::ClientConfig;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::address::{self, Remote, Secret};
+use super::address::{self, Remote};
 use super::fault::{Fault, FetchError};
 use super::network::{Limits, Network};
+use crate::keys::vault::Secret;
 
 /// How often a server may send us on.
 pub const REDIRECTS_MAX: usize = 5;
