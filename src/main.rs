@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use scimd::cli::{self, Cli, Outcome, Output, Serving, Signals};
 use scimd::clock::{Clock, Ids};
 use scimd::http::{self, App, Stopped};
+use scimd::pull::worker;
 
 fn main() -> ExitCode {
     let cli = cli::parse();
@@ -44,7 +45,7 @@ fn run(cli: Cli) -> Result<()> {
 }
 
 async fn serve(serving: Serving, signals: &Signals) -> Result<()> {
-    let Serving { settings, store, listener } = serving;
+    let Serving { settings, store, pulls, listener } = serving;
     let listen = listener.local_addr()?;
     let database = settings.database_url.to_string();
     let front_door = http::Settings {
@@ -55,15 +56,19 @@ async fn serve(serving: Serving, signals: &Signals) -> Result<()> {
     };
     let app = App::new(store, Clock::system(), Ids, front_door).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, database, "scimd is serving");
-    let stop = signals.seen(1);
+    let worker = tokio::spawn(worker::work(pulls));
+    let (stop, pulling) = (signals.seen(1), worker.abort_handle());
     let stop = async move {
         stop.await;
+        // What it is at is a transaction; another process goes on from the last one.
+        pulling.abort();
         tracing::info!("scimd is stopping; a second signal stops it at once");
     };
     let stopped = tokio::select! {
         stopped = http::serve(app, listener, stop, settings.shutdown_grace) => stopped?,
         () = signals.seen(2) => Stopped::Cut,
     };
+    worker.abort();
     match stopped {
         Stopped::Clean => tracing::info!("scimd has stopped"),
         Stopped::Cut => tracing::warn!("scimd has stopped before all requests were finished"),

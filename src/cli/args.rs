@@ -1,5 +1,6 @@
 //! What can be said on the command line. The comments are the help.
 
+mod csv;
 mod mapping;
 mod standing;
 
@@ -16,6 +17,7 @@ use crate::directory::{ConnectionKind, Profile};
 use crate::scim::definition::Holder;
 use crate::scim::schemas::Password;
 
+pub(super) use csv::{CsvCommand, SourceArgs};
 pub(super) use mapping::{FieldsCommand, LookupsCommand, MappingsCommand, SetArgs};
 pub(super) use standing::{AccountArg, ActArgs, LicenceCommand, RunArg, RunsCommand, ScopeArgs};
 
@@ -80,6 +82,10 @@ pub(super) enum Command {
     /// Look at and set the licence of an instance: how many people may be active at once.
     #[command(subcommand)]
     Licence(LicenceCommand),
+
+    /// Bring in people from CSV files.
+    #[command(subcommand)]
+    Csv(CsvCommand),
 
     /// Look at runs: work that goes through all people of an instance.
     #[command(subcommand)]

@@ -10,6 +10,7 @@ mod approvals;
 mod args;
 pub mod config;
 mod connections;
+mod csv;
 mod fields;
 mod groups;
 mod input;
@@ -21,6 +22,7 @@ mod mappings;
 mod output;
 mod policies;
 mod policy_args;
+mod pulls;
 mod quickstart;
 mod runs;
 mod schemas;
@@ -28,6 +30,7 @@ mod scope;
 mod session;
 mod stop;
 mod tenants;
+mod vault;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,6 +43,9 @@ use args::Command;
 use config::{Layer, Settings};
 use session::{Program, Session};
 
+use crate::clock::{Clock, Ids};
+use crate::provision::Provision;
+use crate::pull::Pulls;
 use crate::scim::discovery::SCIM_PATH;
 use crate::store::Store;
 
@@ -93,6 +99,8 @@ pub struct Serving {
     pub settings: Settings,
     /// The open database.
     pub store: Store,
+    /// What works on the runs of sources.
+    pub pulls: Pulls,
     /// The socket, bound already.
     pub listener: TcpListener,
 }
@@ -140,14 +148,14 @@ impl Cli {
             Command::Serve => {
                 let listener = bind(settings.listen, &program, "serve").await?;
                 let store = session::open(&settings).await?;
-                Ok(Outcome::serve(settings, store, listener))
+                Outcome::serve(settings, store, listener)
             }
             Command::Quickstart => {
                 let listener = bind(settings.listen, &program, "quickstart").await?;
                 let store = session::open(&settings).await?;
                 let address = listener.local_addr()?;
                 quickstart::prepare(&settings, &store, &program, address, out).await?;
-                Ok(Outcome::serve(settings, store, listener))
+                Outcome::serve(settings, store, listener)
             }
             Command::Config(command) => {
                 let args::ConfigCommand::Show = command;
@@ -182,6 +190,11 @@ impl Cli {
             Command::Licence(command) => {
                 let mut session = Session::existing(settings, program, out).await?;
                 licence::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Csv(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                csv::run(&mut session, command).await?;
                 session.close().await
             }
             Command::Runs(command) => {
@@ -224,8 +237,10 @@ impl Cli {
 }
 
 impl Outcome {
-    fn serve(settings: Settings, store: Store, listener: TcpListener) -> Self {
-        Self::Serve(Box::new(Serving { settings, store, listener }))
+    fn serve(settings: Settings, store: Store, listener: TcpListener) -> Result<Self> {
+        let provision = Provision::new(store.clone(), Clock::system(), Ids);
+        let pulls = vault::pulls(&settings, provision)?;
+        Ok(Self::Serve(Box::new(Serving { settings, store, pulls, listener })))
     }
 }
 

@@ -8,10 +8,12 @@ use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use super::config::{DatabaseUrl, Settings};
 use super::output::Output;
-use super::{Cli, Outcome};
+use super::{Cli, Outcome, vault};
 use crate::clock::{Clock, Ids};
 use crate::keys::Keyring;
+use crate::keys::vault::Vault;
 use crate::provision::{self, Provision};
+use crate::pull::Pulls;
 use crate::store::{Store, StoreError};
 
 /// Whether a command may make a new database.
@@ -59,6 +61,16 @@ impl<'o> Session<'o> {
     pub(super) async fn keyring(&self) -> Result<Keyring> {
         let Provision { store, clock, ids, .. } = &self.provision;
         Ok(Keyring::open(store, clock.clone(), *ids).await?)
+    }
+
+    /// What works on the runs of sources.
+    pub(super) fn pulls(&self) -> Result<Pulls> {
+        vault::pulls(&self.settings, self.provision.clone())
+    }
+
+    /// What seals the passwords of sources; where one machine has all, its key is made when it is missing.
+    pub(super) fn vault(&self) -> Result<Vault> {
+        vault::open_or_make(&self.settings)
     }
 
     /// Closes the database.

@@ -193,6 +193,19 @@ words! {
 }
 
 impl ConnectionKind {
+    /// The settings that such a connection begins with: clients push people without names or addresses,
+    /// a file can be asked to have them.
+    #[must_use]
+    pub fn settings(self) -> ConnectionSettings {
+        let settings = ConnectionSettings::default();
+        let required: &[&str] = match self {
+            Self::Okta | Self::Entra | Self::Scim => return settings,
+            Self::Csv => &["userName", "name.givenName", "name.familyName", "emails"],
+        };
+        let required = required.iter().map(|path| (*path).to_owned()).collect();
+        ConnectionSettings { required, ..settings }
+    }
+
     /// The profile that fits such a connection.
     #[must_use]
     pub fn profile(self) -> Profile {

@@ -18,7 +18,8 @@ use uuid::Uuid;
 use super::resource::renewed;
 use super::runs::later;
 use super::{Caller, Error, Provision, Result, not_found, standing, transact};
-use crate::directory::source::{MatchBy, Stage};
+use crate::directory::guard::Leaving;
+use crate::directory::source::{MatchBy, Outcome, Stage};
 use crate::directory::{
     Account, AccountId, Connection, ConnectionId, InstanceId, LastPull, Pull, Status, Timestamp,
 };
@@ -259,10 +260,7 @@ impl Puller {
         let (store, instance) = (&self.provision.store, self.connection.instance);
         if !self.dry {
             return transact!(store, Some(instance), |tx| {
-                match self.batch(&mut tx, &author, work).await {
-                    Ok(batch) => self.keep(&mut tx, run, work, batch).await,
-                    Err(error) => Err(error),
-                }
+                self.worked(&mut tx, &author, run, work).await
             });
         }
         let batch = if work.is_empty() {
@@ -271,6 +269,39 @@ impl Puller {
             self.rehearse(&author, self.pull(run).seats, work).await?
         };
         transact!(store, |tx| self.keep(&mut tx, run, work, batch.clone()).await)
+    }
+
+    /// Does a batch and keeps it, unless more people lose their access by it than the guard allows: then
+    /// nothing of it is kept, and the run is held.
+    async fn worked(&self, tx: &mut Tx, author: &Author, run: &Run, work: Work<'_>) -> Result<Run> {
+        tx.mark().await?;
+        let batch = self.batch(tx, author, work).await?;
+        let Some(held) = self.held(run, &batch) else {
+            tx.forget_mark().await?;
+            return self.keep(tx, run, work, batch).await;
+        };
+        tx.back_to_mark().await?;
+        runs::advance(tx, run, &held).await?;
+        Ok(held)
+    }
+
+    /// The run, held, if more people would have lost their access with a batch than were counted before the
+    /// first change and than the guard or an administrator allows: those who leave a sync group are only
+    /// known then.
+    fn held(&self, run: &Run, batch: &Batch) -> Option<Run> {
+        let mut pull = self.pull(run);
+        let leaves = |item: &&Item| matches!(item.outcome, Outcome::Suspended | Outcome::Deleted);
+        let leaving = pull.counts.suspended
+            + pull.counts.deleted
+            + count(batch.items.iter().filter(leaves).count());
+        let counted = pull.leaving.leaving.max(pull.approved.unwrap_or(0));
+        let found = Leaving { leaving, ..pull.leaving };
+        if leaving <= counted {
+            return None;
+        }
+        pull.reason = Some(self.source.settings.guard.admit(found).err()?);
+        pull.leaving = found;
+        Some(self.renewed(&Run { state: RunState::Held, pull: Some(pull), ..run.clone() }))
     }
 
     async fn batch(&self, tx: &mut Tx, author: &Author, work: Work<'_>) -> Result<Batch> {

@@ -1,13 +1,15 @@
 //! What administrators set up, and what they look at: tenants, instances, connections, accounts,
 //! groups.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{Error, Provision, Result, transact};
 use crate::directory::{
-    Account, Connection, ConnectionId, ConnectionKind, ConnectionSettings, ConnectionStatus, Group,
-    InstanceId, Profile, TenantId,
+    Account, Connection, ConnectionId, ConnectionKind, ConnectionStatus, Group, InstanceId,
+    MemberId, Profile, TenantId,
 };
 use crate::scim::fold::fold;
 use crate::scim::sort::Position;
@@ -122,7 +124,7 @@ impl Provision {
             directory_key: directory_key(new.kind, id),
             status: new.status,
             profile: new.profile.unwrap_or(new.kind.profile()),
-            settings: ConnectionSettings::default(),
+            settings: new.kind.settings(),
             created_at: self.clock.now(),
         };
         let mut tx = self.store.begin().await?;
@@ -175,6 +177,48 @@ impl Provision {
         let page = Page::by_id(after.as_ref(), limit.clamp(0, ADMIN_PAGE_MAX));
         Ok(query::page(&mut tx, &accounts::TABLE, instance, Viewer::Administrator, narrow, page)
             .await?)
+    }
+
+    /// People of an instance, or of one of its connections, in the order of creation, from behind
+    /// `after`, each with the names of the groups of that connection that he belongs to directly.
+    pub async fn people(
+        &self,
+        instance: InstanceId,
+        connection: Option<ConnectionId>,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<(Account, Vec<String>)>> {
+        let mut tx = self.store.read().await?;
+        let viewer = connection.map_or(Viewer::Administrator, Viewer::Own);
+        let limit = limit.clamp(0, ADMIN_PAGE_MAX);
+        let page = match connection {
+            Some(connection) => {
+                accounts::page_of(&mut tx, instance, connection, after, limit).await?
+            }
+            None => {
+                let after = after.map(Position::of);
+                let page = Page::by_id(after.as_ref(), limit);
+                query::page(
+                    &mut tx,
+                    &accounts::TABLE,
+                    instance,
+                    viewer,
+                    &Narrow::All(Vec::new()),
+                    page,
+                )
+                .await?
+            }
+        };
+        let ids: Vec<MemberId> = page.iter().map(|account: &Account| account.id.into()).collect();
+        let mut groups: HashMap<MemberId, Vec<String>> = HashMap::new();
+        for one in memberships::of_members(&mut tx, instance, viewer, &ids).await? {
+            groups.entry(one.member).or_default().push(one.display);
+        }
+        let with_groups = |account: Account| {
+            let groups = groups.remove(&account.id.into()).unwrap_or_default();
+            (account, groups)
+        };
+        Ok(page.into_iter().map(with_groups).collect())
     }
 
     /// One account by its id or its user name, and the groups it belongs to.

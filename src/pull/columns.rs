@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::directory::source::{Column, MatchBy, Mode, Passwords};
 use crate::directory::SourceSettings;
+use crate::directory::source::{Column, MatchBy, Mode, Passwords};
 use crate::scim::schemas::Schemas;
 use crate::scim::values::Path;
 
@@ -112,8 +112,10 @@ pub fn match_columns(
     header: &[String],
 ) -> Result<Vec<Matched>, ColumnError> {
     let all = || listed(header);
-    let same = |one: &str, other: &str| one.trim().eq_ignore_ascii_case(other.trim()) || {
-        crate::scim::fold::fold(one.trim()) == crate::scim::fold::fold(other.trim())
+    let same = |one: &str, other: &str| {
+        one.trim().eq_ignore_ascii_case(other.trim()) || {
+            crate::scim::fold::fold(one.trim()) == crate::scim::fold::fold(other.trim())
+        }
     };
     for Column { name, .. } in &settings.columns {
         if !header.iter().any(|column| same(column, name)) {
@@ -150,7 +152,11 @@ pub fn match_columns(
             taken.insert(text, name.clone());
             Some(meaning)
         });
-        matched.push(Matched { name: name.clone(), guessed: guessed && meaning.is_some(), meaning });
+        matched.push(Matched {
+            name: name.clone(),
+            guessed: guessed && meaning.is_some(),
+            meaning,
+        });
     }
     require(settings, &taken, &all)?;
     Ok(matched)

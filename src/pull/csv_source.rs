@@ -98,11 +98,7 @@ impl CsvSource {
         }
     }
 
-    async fn download(
-        &self,
-        validators: &Validators,
-        into: File,
-    ) -> Result<Option<Spool>, Stop> {
+    async fn download(&self, validators: &Validators, into: File) -> Result<Option<Spool>, Stop> {
         let Some(remote) = self.remote()? else { return Ok(None) };
         let mut into = tokio::fs::File::from_std(into);
         let fetched = remote.fetch(&self.network, validators, &mut into, |_| ()).await;
@@ -143,7 +139,9 @@ impl CsvSource {
                 }
             }
             Some(_) => refuse("is no file of this folder"),
-            None => refuse(&format!("there is none of this name in the folder {}", folder.display())),
+            None => {
+                refuse(&format!("there is none of this name in the folder {}", folder.display()))
+            }
         }
     }
 
@@ -188,7 +186,8 @@ impl CsvSource {
             let mut spool = spool;
             let form = detect(&mut spool.file, wanted).map_err(|error| {
                 let html = spool.content_type.as_deref().is_some_and(|kind| kind.contains("html"));
-                let page = if html { " (the server itself says that it is a web page)" } else { "" };
+                let page =
+                    if html { " (the server itself says that it is a web page)" } else { "" };
                 Stop::because(format!("{error}{page}"))
             })?;
             let rows = Rows::open(&mut spool.file, &form).map_err(Stop::because)?;

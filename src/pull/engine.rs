@@ -383,7 +383,9 @@ impl Reading {
         drop(self.batches);
         match self.thread.await {
             Ok(read) => Ok(read?),
-            Err(error) => Err(Halt::Stop(format!("the file could not be read to its end: {error}"))),
+            Err(error) => {
+                Err(Halt::Stop(format!("the file could not be read to its end: {error}")))
+            }
         }
     }
 }

@@ -4,11 +4,12 @@ use std::io::Write;
 
 use csv::Writer;
 
-use super::columns::{EXPORTED, Matched, Meaning, known};
+use super::columns::{EXPORTED, Meaning, known, match_columns};
 use super::source::Stop;
-use crate::directory::{Account, SourceSettings};
+use crate::directory::Account;
 use crate::scim::schemas::Schemas;
 use crate::scim::values::Path;
+use crate::store::sources::Source;
 
 /// What separates groups in a cell, where no connection says.
 pub const GROUP_SEPARATOR: &str = ";";
@@ -22,25 +23,10 @@ pub struct Exporter<W: Write> {
 }
 
 impl<W: Write> Exporter<W> {
-    /// Begins a file with the columns of a connection's last file, or with those that every file can
-    /// have, and writes its header.
-    pub fn begin(
-        into: W,
-        schemas: Schemas,
-        settings: Option<&SourceSettings>,
-        columns: Option<Vec<Matched>>,
-    ) -> Result<Self, Stop> {
-        let named = |name: &&str| (String::from(*name), known(name));
-        let columns: Vec<(String, Meaning)> = match columns {
-            Some(columns) => {
-                let meant = columns.into_iter().map(|column| (column.name, column.meaning));
-                meant.filter_map(|(name, meaning)| Some((name, meaning?))).collect()
-            }
-            None => {
-                let all = EXPORTED.iter().map(named);
-                all.filter_map(|(name, meaning)| Some((name, meaning?))).collect()
-            }
-        };
+    /// Begins a file with the columns of a source's last file, or with those that every file can have,
+    /// and writes its header.
+    pub fn begin(into: W, schemas: Schemas, source: Option<&Source>) -> Result<Self, Stop> {
+        let columns = columns(&schemas, source)?;
         let mut writer = Writer::from_writer(into);
         writer.write_record(columns.iter().map(|(name, _)| name)).map_err(Stop::because)?;
         let parsed = columns.into_iter().map(|(_, meaning)| {
@@ -55,8 +41,8 @@ impl<W: Write> Exporter<W> {
             writer,
             columns: parsed.map_err(|error| Stop::because(error.detail))?,
             schemas,
-            separator: settings
-                .map_or(GROUP_SEPARATOR, |settings| settings.group_separator.as_str())
+            separator: source
+                .map_or(GROUP_SEPARATOR, |source| source.settings.group_separator.as_str())
                 .to_owned(),
         })
     }
@@ -80,4 +66,26 @@ impl<W: Write> Exporter<W> {
     pub fn end(mut self) -> Result<(), Stop> {
         self.writer.flush().map_err(Stop::because)
     }
+}
+
+fn columns(schemas: &Schemas, source: Option<&Source>) -> Result<Vec<(String, Meaning)>, Stop> {
+    let known_to_all = || EXPORTED.iter().map(|name| ((*name).to_owned(), known(name)));
+    let pairs: Vec<(String, Option<Meaning>)> = match source {
+        Some(source) => {
+            let header = match &source.last {
+                Some(last) => last.header.clone(),
+                None => EXPORTED.iter().map(|name| (*name).to_owned()).collect(),
+            };
+            // Before the first run the columns that are set may have names of their own.
+            match match_columns(&source.settings, schemas, &header) {
+                Ok(matched) => {
+                    matched.into_iter().map(|column| (column.name, column.meaning)).collect()
+                }
+                Err(_) if source.last.is_none() => known_to_all().collect(),
+                Err(error) => return Err(Stop::because(error)),
+            }
+        }
+        None => known_to_all().collect(),
+    };
+    Ok(pairs.into_iter().filter_map(|(name, meaning)| Some((name, meaning?))).collect())
 }

@@ -127,7 +127,9 @@ impl<'s> Reader<'s> {
             reason,
         };
         if key.is_empty() {
-            return Err(unusable("the row does not say whom it is about: fill in the cell".to_owned()));
+            return Err(unusable(
+                "the row does not say whom it is about: fill in the cell".to_owned(),
+            ));
         }
         let action = match self.action {
             Some(column) if self.settings.mode == Mode::Delta => action(cell(column)),
@@ -164,9 +166,7 @@ impl<'s> Reader<'s> {
             };
             let path = Some(attribute.path.to_patch());
             let operation = Operation { verb: Verb::Add, path, value: Some(value) };
-            for change in
-                patch::changes(kind, &TREATMENT, vec![operation]).map_err(of_column)?
-            {
+            for change in patch::changes(kind, &TREATMENT, vec![operation]).map_err(of_column)? {
                 patch::apply(&mut document, change).map_err(of_column)?;
             }
         }
@@ -208,10 +208,12 @@ impl<'s> Reader<'s> {
         match own {
             Some(own) => Ok(Some(own.to_owned())),
             None if self.has_default_password => Ok(None),
-            None => Err("the instance needs a password for everybody, and the row has none: fill in \
+            None => {
+                Err("the instance needs a password for everybody, and the row has none: fill in \
                          the column of passwords, or set a default one with `csv set \
                          --account-password-stdin`"
-                .to_owned()),
+                    .to_owned())
+            }
         }
     }
 }
@@ -225,9 +227,11 @@ fn action(text: &str) -> Result<Action, String> {
         "" | "add" | "create" | "update" | "upsert" | "keep" | "modify" => Ok(Action::Keep),
         "suspend" | "disable" | "deactivate" | "block" => Ok(Action::Suspend),
         "delete" | "remove" => Ok(Action::Delete),
-        _ => Err("the action must be one of upsert (or add, update, nothing), suspend (or disable), \
+        _ => Err(
+            "the action must be one of upsert (or add, update, nothing), suspend (or disable), \
                   delete (or remove)"
-            .to_owned()),
+                .to_owned(),
+        ),
     }
 }
 

@@ -32,7 +32,9 @@ pub struct Survey {
 
 fn key_of(text: &str) -> Key {
     let mut key = Key::default();
-    key.iter_mut().zip(digest(&SHA256, text.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+    key.iter_mut()
+        .zip(digest(&SHA256, text.as_bytes()).as_ref())
+        .for_each(|(to, from)| *to = *from);
     key
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use scimd::keys::vault::Secret;
 use scimd::pull::remote::{
-    Fault, FetchError, Fetched, Limits, Network, Outcome, REDIRECTS_MAX, Remote, Stage,
-    StageName, TlsFault, Validators,
+    Fault, FetchError, Fetched, Limits, Network, Outcome, REDIRECTS_MAX, Remote, Stage, StageName,
+    TlsFault, Validators,
 };
 
 use crate::support::https::{Answer, Certificate, File, Https};

@@ -156,7 +156,19 @@ fn statements() -> Vec<(String, String)> {
         let before = found.len();
         for literal in literals(code) {
             let word = literal.split(' ').next().unwrap_or_default();
-            if ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "LOCK", "SAVEPOINT", "ROLLBACK", "RELEASE"].contains(&word) {
+            if [
+                "SELECT",
+                "INSERT",
+                "UPDATE",
+                "DELETE",
+                "WITH",
+                "LOCK",
+                "SAVEPOINT",
+                "ROLLBACK",
+                "RELEASE",
+            ]
+            .contains(&word)
+            {
                 found.push((file.to_owned(), literal));
             }
         }

@@ -61,6 +61,36 @@ pub struct Layer {
     #[arg(long, global = true, value_name = "SECONDS", hide = true)]
     pub shutdown_grace_s: Option<u64>,
 
+    /// The folder with the files that connections may be pulled from, one folder in it for each instance.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FOLDER",
+        hide = true,
+        help = "The folder with the CSV files that connections may be pulled from; each instance has a \
+                folder of its own in it, named by its id"
+    )]
+    pub files_dir: Option<PathBuf>,
+
+    /// The file with the key by which the passwords of sources are sealed.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        hide = true,
+        help = "The file with the key by which the passwords of sources are sealed: 32 random bytes in \
+                base64. All replicas need the same one; it does not belong into the database's backup"
+    )]
+    pub vault_key_file: Option<PathBuf>,
+
+    /// The private networks that files may be fetched from, separated by commas.
+    #[arg(long, global = true, value_name = "NETWORK", value_delimiter = ',', hide = true)]
+    pub pull_networks: Option<Vec<Network>>,
+
+    /// A PEM file with certificates of authorities that fetches trust besides those of the machine.
+    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    pub pull_ca_file: Option<PathBuf>,
+
     /// The form of the log lines on standard error.
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,

@@ -34,6 +34,14 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How long requests in flight may take to end when the server stops.
     pub shutdown_grace: Duration,
+    /// The folder with files that connections may be pulled from.
+    pub files_dir: Option<PathBuf>,
+    /// The file with the key of the vault.
+    pub vault_key_file: PathBuf,
+    /// The private networks that files may be fetched from.
+    pub pull_networks: Vec<IpNet>,
+    /// The certificates of authorities that fetches trust besides those of the machine.
+    pub pull_ca_file: Option<PathBuf>,
     /// The form of log lines.
     pub log_format: LogFormat,
     /// What is logged, as directives of a filter.
@@ -85,7 +93,10 @@ impl Entry {
     pub fn text(&self) -> String {
         let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         match &self.value {
-            Value::Null => "the address that each request names".to_owned(),
+            Value::Null if self.key == "public_url" => {
+                "the address that each request names".to_owned()
+            }
+            Value::Null => "none".to_owned(),
             Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
             value => plain(value),
         }
@@ -124,17 +135,18 @@ impl Layers {
         database_url.checked(DatabaseUrl::check)?;
         let connections =
             from.pick("database_connections", |layer| &layer.database_connections, || 10);
-        let public_url = from
-            .layers
-            .strongest("public_url", |layer| &layer.public_url)
-            .map_or_else(|| Picked::default("public_url", None), Picked::some);
-        from.enter(&public_url);
+        let public_url = from.pick_optional("public_url", |layer| &layer.public_url);
         let public_url =
             public_url.checked(|url| url.as_deref().map(values::public_url).transpose())?;
         let proxies = from.pick("trusted_proxies", |layer| &layer.trusted_proxies, loopback);
         let body = from.pick("body_bytes_max", |layer| &layer.body_bytes_max, || 16 << 20);
         let timeout = from.pick("request_timeout_s", |layer| &layer.request_timeout_s, || 30);
         let grace = from.pick("shutdown_grace_s", |layer| &layer.shutdown_grace_s, || 30);
+        let files_dir = from.pick_optional("files_dir", |layer| &layer.files_dir);
+        let in_data = || data_dir.value.join("vault.key");
+        let vault_key_file = from.pick("vault_key_file", |layer| &layer.vault_key_file, in_data);
+        let networks = from.pick("pull_networks", |layer| &layer.pull_networks, Vec::new);
+        let ca_file = from.pick_optional("pull_ca_file", |layer| &layer.pull_ca_file);
         let log_format = from.pick("log_format", |layer| &layer.log_format, || LogFormat::Text);
         let log_level = from.pick("log_level", |layer| &layer.log_level, || "info".to_owned());
         log_level.checked(|filter| match EnvFilter::builder().parse(filter) {
@@ -151,6 +163,10 @@ impl Layers {
             body_bytes_max: body.within(1 << 10, 1 << 30)?,
             request_timeout: Duration::from_secs(timeout.within(1, 3_600)?),
             shutdown_grace: Duration::from_secs(grace.within(0, 3_600)?),
+            files_dir: files_dir.value,
+            vault_key_file: vault_key_file.value,
+            pull_networks: networks.value.iter().map(|network| network.0).collect(),
+            pull_ca_file: ca_file.value,
             log_format: log_format.value,
             log_level: log_level.value,
             entries: from.entries,
@@ -191,6 +207,17 @@ impl Picker {
     ) -> Picked<T> {
         let picked = self.layers.strongest(key, field);
         let picked = picked.unwrap_or_else(|| Picked::default(key, default()));
+        self.enter(&picked);
+        picked
+    }
+
+    fn pick_optional<T: Clone + Serialize>(
+        &mut self,
+        key: &'static str,
+        field: fn(&Layer) -> &Option<T>,
+    ) -> Picked<Option<T>> {
+        let picked = self.layers.strongest(key, field);
+        let picked = picked.map_or_else(|| Picked::default(key, None), Picked::some);
         self.enter(&picked);
         picked
     }

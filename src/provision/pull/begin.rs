@@ -91,7 +91,12 @@ impl Provision {
                 let Some(pull) = run.pull.as_mut().filter(|_| run.state == RunState::Held) else {
                     return false;
                 };
-                (pull.approved, pull.reason) = (Some(pull.leaving.leaving), None);
+                // What was found out on the way may go on growing with each batch.
+                let approved = match pull.stage {
+                    Stage::Applying | Stage::Suspending => pull.leaving.present,
+                    Stage::Waiting | Stage::Fetching | Stage::Checking => pull.leaving.leaving,
+                };
+                (pull.approved, pull.reason) = (Some(approved), None);
                 (run.state, run.leased_until) = (RunState::Open, author.at);
                 true
             })
