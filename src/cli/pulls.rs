@@ -105,7 +105,7 @@ async fn watched(session: &Session<'_>, run: Run) -> Result<Run> {
     bar.set_style(ProgressStyle::with_template(style).context("the progress bar")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut watch = |run: &Run| {
-        let pull = run.pull.clone().unwrap_or_default();
+        let pull = run.pulled();
         bar.set_message(format!("{} ({} changed)", pull.stage, pull.counts.changed()));
         bar.set_length(u64::try_from(pull.rows).unwrap_or(0));
         bar.set_position(u64::try_from(pull.done).unwrap_or(0));
@@ -150,9 +150,9 @@ async fn finished(
         RunState::Open | RunState::Done | RunState::Cancelled => Ok(()),
         RunState::Failed => bail!("the run stopped: {reason}"),
         RunState::Held => bail!(
-            "the run is held, nothing more was changed: {reason}; look at it with `{program} csv \
-             dry-run` after `{program} csv cancel {id}`, or let it go on with `{program} csv continue \
-             {id}`",
+            "the run is held, nothing more was changed: {reason}; who that is says `{program} csv \
+             dry-run`; then let it go on with `{program} csv continue {id}`, or end it with `{program} \
+             csv cancel {id}`",
             id = run.id
         ),
     }
@@ -164,7 +164,7 @@ fn shown(session: &mut Session<'_>, run: &Run) -> Result<()> {
 }
 
 fn summary(text: &mut Text, run: &Run) -> io::Result<()> {
-    let pull = run.pull.clone().unwrap_or_default();
+    let pull = run.pulled();
     let dry = if pull.dry { " (dry: everything was taken back)" } else { "" };
     text.line(format!("Run {} is {}{dry}.", run.id, run.state))?;
     let Pull { counts, leaving, .. } = &pull;
@@ -253,7 +253,7 @@ async fn export_report(session: &Session<'_>, run: &Run, file: &Path) -> Result<
 /// A table of runs.
 pub(super) fn table(text: &mut Text, runs: &[Run]) -> io::Result<()> {
     let rows = runs.iter().map(|run| {
-        let pull = run.pull.clone().unwrap_or_default();
+        let pull = run.pulled();
         let state = if pull.dry { format!("{} (dry)", run.state) } else { run.state.to_string() };
         vec![
             state,

@@ -7,6 +7,7 @@ use super::{AccountId, ConnectionId, Timestamp};
 
 /// A person in the intranet directory.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that stands by itself")]
 pub struct Account {
     /// Its id, which SCIM clients see and keep.
     pub id: AccountId,

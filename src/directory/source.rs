@@ -103,8 +103,10 @@ words! {
 
 words! {
     /// How far a pull is.
+    #[derive(Default)]
     Stage {
         /// Nobody has taken it up yet.
+        #[default]
         Waiting = "waiting",
         /// The file is being fetched.
         Fetching = "fetching",
@@ -145,12 +147,6 @@ pub struct Pull {
     pub reason: Option<String>,
     /// What an administrator should know about the file.
     pub notes: Vec<String>,
-}
-
-impl Default for Stage {
-    fn default() -> Self {
-        Self::Waiting
-    }
 }
 
 words! {
@@ -246,4 +242,6 @@ pub struct LastPull {
     pub encoding: String,
     /// The same, of the fields.
     pub separator: String,
+    /// Whether nothing was left out, so that the same file has nothing new to say.
+    pub is_settled: bool,
 }

@@ -1,6 +1,8 @@
 //! The document store: files that are uploaded for a source, by administrators or by the systems that
 //! make them.
 
+use std::fmt::Write as _;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::json;
 use tokio::sync::mpsc::Receiver;
@@ -181,5 +183,8 @@ fn too_large(name: &str) -> ScimError {
 /// Bytes in hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -39,6 +39,9 @@ pub use begin::{PULLS_SHOWN_MAX, REPORT_PAGE_MAX, Worker};
 /// How long a pull belongs to who works on it; whoever does says so more often.
 pub const PULL_LEASE: Duration = Duration::from_secs(30);
 
+/// The notes about a run.
+pub const NOTES_MAX: usize = 50;
+
 /// A row of a source, or what was wrong with one.
 #[derive(Debug, Clone)]
 pub enum Line {
@@ -115,6 +118,8 @@ struct Batch {
     unchanged: i64,
     /// Why the run cannot go on behind it.
     stopped: Option<String>,
+    /// What an administrator should know.
+    notes: Vec<String>,
     /// The seats that it took, less those that it freed.
     seats: i64,
 }
@@ -266,7 +271,7 @@ impl Puller {
         let batch = if work.is_empty() {
             Batch::default()
         } else {
-            self.rehearse(&author, self.pull(run).seats, work).await?
+            self.rehearse(&author, run.pulled().seats, work).await?
         };
         transact!(store, |tx| self.keep(&mut tx, run, work, batch.clone()).await)
     }
@@ -289,7 +294,7 @@ impl Puller {
     /// first change and than the guard or an administrator allows: those who leave a sync group are only
     /// known then.
     fn held(&self, run: &Run, batch: &Batch) -> Option<Run> {
-        let mut pull = self.pull(run);
+        let mut pull = run.pulled();
         let leaves = |item: &&Item| matches!(item.outcome, Outcome::Suspended | Outcome::Deleted);
         let leaving = pull.counts.suspended
             + pull.counts.deleted
@@ -354,7 +359,7 @@ impl Puller {
 
     /// Keeps what a batch came to with the run, and how far the run is behind it.
     async fn keep(&self, tx: &mut Tx, run: &Run, work: Work<'_>, batch: Batch) -> Result<Run> {
-        let mut pull = self.pull(run);
+        let mut pull = run.pulled();
         let position = pull.counts.items();
         for item in &batch.items {
             pull.counts.add(item.outcome);
@@ -378,14 +383,15 @@ impl Puller {
             (next.state, next.ended_at) = (RunState::Failed, Some(self.now()));
             pull.reason = Some(reason);
         }
+        for note in batch.notes {
+            if pull.notes.len() < NOTES_MAX && !pull.notes.contains(&note) {
+                pull.notes.push(note);
+            }
+        }
         next.pull = Some(pull);
         run_items::append(tx, run.instance, run.id, position, &batch.items).await?;
         runs::advance(tx, run, &next).await?;
         Ok(next)
-    }
-
-    fn pull(&self, run: &Run) -> Pull {
-        run.pull.clone().unwrap_or_default()
     }
 
     /// Suspends people whom the source no longer has.
@@ -426,7 +432,7 @@ impl Puller {
 
     /// Ends the run because it cannot go on, or holds it for an administrator to decide.
     pub async fn stop(&self, run: &Run, state: RunState, reason: String) -> Result<Run> {
-        let pull = Pull { reason: Some(reason), ..self.pull(run) };
+        let pull = Pull { reason: Some(reason), ..run.pulled() };
         let mut next = self.renewed(&Run { state, pull: Some(pull), ..run.clone() });
         next.ended_at = (state != RunState::Held).then(|| self.now());
         transact!(self.provision.store, |tx| runs::advance(&mut tx, run, &next)
@@ -435,19 +441,18 @@ impl Puller {
         Ok(next)
     }
 
-    /// Begins the run anew: the file is another one than when it was last worked on.
-    pub async fn start_over(&self, run: &Run, pull: Pull) -> Result<Run> {
-        let pull = Pull { stage: Stage::Checking, ..pull };
-        let fresh = Run { checkpoint: None, seen: 0, changed: 0, pull: Some(pull), ..run.clone() };
-        let next = self.renewed(&fresh);
-        transact!(self.provision.store, |tx| {
-            match run_items::clear(&mut tx, run.instance, run.id).await {
-                Ok(()) => runs::advance(&mut tx, run, &next).await,
-                failed => failed,
-            }
-            .map_err(Error::from)
-        })?;
-        Ok(next)
+    /// Begins at the beginning of a file: of the first one, or of another one than when the run was last
+    /// worked on. What has been done, and the report of it, stays.
+    pub async fn start_over(&self, run: &Run, file: Pull) -> Result<Run> {
+        let was = run.pulled();
+        let pull = Pull {
+            dry: was.dry,
+            stage: Stage::Checking,
+            counts: was.counts,
+            seats: was.seats,
+            ..file
+        };
+        self.advance(&Run { checkpoint: None, ..run.clone() }, pull).await
     }
 }
 

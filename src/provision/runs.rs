@@ -160,7 +160,7 @@ async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Run> {
         RunKind::Required => {
             required::recheck_page(tx, instance, connection, author, after).await?
         }
-        RunKind::Pull => return Err(is_pull().into()),
+        RunKind::Pull | RunKind::Rehearsal => return Err(is_pull().into()),
     };
     let mut next = Run {
         checkpoint: step.last.or(run.checkpoint),

@@ -191,23 +191,13 @@ impl Provision {
         let mut tx = self.store.read().await?;
         let viewer = connection.map_or(Viewer::Administrator, Viewer::Own);
         let limit = limit.clamp(0, ADMIN_PAGE_MAX);
-        let page = match connection {
-            Some(connection) => {
-                accounts::page_of(&mut tx, instance, connection, after, limit).await?
-            }
-            None => {
-                let after = after.map(Position::of);
-                let page = Page::by_id(after.as_ref(), limit);
-                query::page(
-                    &mut tx,
-                    &accounts::TABLE,
-                    instance,
-                    viewer,
-                    &Narrow::All(Vec::new()),
-                    page,
-                )
-                .await?
-            }
+        let page = if let Some(connection) = connection {
+            accounts::page_of(&mut tx, instance, connection, after, limit).await?
+        } else {
+            let after = after.map(Position::of);
+            let page = Page::by_id(after.as_ref(), limit);
+            let all = Narrow::All(Vec::new());
+            query::page(&mut tx, &accounts::TABLE, instance, viewer, &all, page).await?
         };
         let ids: Vec<MemberId> = page.iter().map(|account: &Account| account.id.into()).collect();
         let mut groups: HashMap<MemberId, Vec<String>> = HashMap::new();

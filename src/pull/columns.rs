@@ -65,6 +65,7 @@ pub struct Matched {
     pub guessed: bool,
 }
 
+#[expect(clippy::ref_option, reason = "serde hands the field over like this")]
 fn as_text<S: serde::Serializer>(
     meaning: &Option<Meaning>,
     serializer: S,

@@ -240,8 +240,8 @@ impl CsvSource {
         };
         let before = match_columns(&self.settings, &self.schemas, &last.header);
         let (before, now) = (before.map(|before| meant(&before)), meant(&file.columns));
-        let lost = before.ok().into_iter().flatten().find(|meaning| !now.contains(meaning));
-        match lost {
+        let gone = before.ok().into_iter().flatten().find(|meaning| !now.contains(meaning));
+        match gone {
             None => Ok(()),
             Some(meaning) => Err(Stop::because(format!(
                 "the header has changed: no column means {} any more, and one did before; mend the \
@@ -309,6 +309,7 @@ impl People for CsvFile {
             header: self.header.clone(),
             encoding: self.form.encoding.word().to_owned(),
             separator: self.form.separator.word().to_owned(),
+            is_settled: false,
         }
     }
 
@@ -388,6 +389,7 @@ fn copy(mut from: File, mut into: File, limit: u64) -> Result<Spool, Stop> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped with it")]
 fn no_space(error: io::Error) -> Stop {
     Stop::because(format!(
         "the file cannot be kept on this machine while it is read ({error}): look at the space in the \

@@ -14,8 +14,8 @@ use tokio::task::spawn_blocking;
 use super::source::{Fetched, People, Source, Stop};
 use super::survey::Survey;
 use crate::directory::source::{Mode, Stage};
-use crate::directory::{Pull, guard::Leaving};
-use crate::provision::pull::{Entry, Line, PULL_LEASE, Puller};
+use crate::directory::{LastPull, Pull, guard::Leaving};
+use crate::provision::pull::{Line, PULL_LEASE, Puller};
 use crate::provision::{self, Error};
 use crate::store::StoreError;
 use crate::store::runs::{Run, RunState};
@@ -63,11 +63,11 @@ struct Work<'w> {
     run: Run,
     watch: &'w mut (dyn FnMut(&Run) + Send),
     renewed: Instant,
-    hash: &'w PasswordHash,
+    hash: PasswordHash,
 }
 
 /// Makes the hash that is kept of a password; it takes its time.
-pub type PasswordHash = dyn Fn(&str) -> Option<String> + Send + Sync;
+pub type PasswordHash = fn(&str) -> Option<String>;
 
 /// Works on a run that the caller has taken, until it ends, is held, or is lost to somebody else; `watch`
 /// is told how far it is. The run as it is then.
@@ -78,7 +78,7 @@ pub async fn run<S: Source>(
     source: &S,
     run: Run,
     default_password: Option<&str>,
-    hash: &PasswordHash,
+    hash: PasswordHash,
     watch: &mut (dyn FnMut(&Run) + Send),
 ) -> provision::Result<Run> {
     let mut work = Work { puller, run, watch, renewed: Instant::now(), hash };
@@ -108,14 +108,14 @@ impl Work<'_> {
             self.suspend(&survey).await?;
         }
         if self.run.state == RunState::Open {
-            let last = (!self.pull().dry).then(|| people.seen());
+            let counts = self.run.pulled().counts;
+            // What was left out may be possible the next time, with the same file.
+            let is_settled = counts.skipped == 0 && counts.asked == 0;
+            let last = LastPull { is_settled, ..people.seen() };
+            let last = (!self.run.pulled().dry).then_some(last);
             self.run = self.puller.finish(&self.run, last).await?;
         }
         Ok(())
-    }
-
-    fn pull(&self) -> Pull {
-        self.run.pull.clone().unwrap_or_default()
     }
 
     fn told(&mut self, run: Run) {
@@ -124,7 +124,7 @@ impl Work<'_> {
     }
 
     async fn stage(&mut self, change: impl FnOnce(&mut Pull)) -> Result<(), Halt> {
-        let mut pull = self.pull();
+        let mut pull = self.run.pulled();
         change(&mut pull);
         let run = self.puller.advance(&self.run, pull).await?;
         self.told(run);
@@ -152,13 +152,13 @@ impl Work<'_> {
 
     /// Fetches what the source has; nothing if it is what the last complete run had.
     async fn fetch<S: Source>(&mut self, source: &S) -> Result<Option<S::People>, Halt> {
-        let begun = self.pull().checksum;
+        let begun = self.run.pulled().checksum;
         self.stage(|pull| pull.stage = Stage::Fetching).await?;
         let last = self.puller.source.last.clone();
         // A run that has begun, a rehearsal and changed settings look at everything.
         let revision = self.puller.source.revision;
-        let fresh = begun.is_none() && !self.pull().dry;
-        let last = last.filter(|last| fresh && last.revision == revision);
+        let fresh = begun.is_none() && !self.run.pulled().dry;
+        let last = last.filter(|last| fresh && last.revision == revision && last.is_settled);
         let people = match self.while_leased(source.fetch(last.as_ref())).await?? {
             Fetched::Unchanged => return self.unchanged().await,
             Fetched::People(people) => people,
@@ -171,13 +171,11 @@ impl Work<'_> {
         if begun.as_ref() == Some(&seen.checksum) {
             return Ok(Some(people));
         }
-        let pull = Pull {
-            dry: self.pull().dry,
-            checksum: Some(seen.checksum),
-            bytes,
-            notes,
-            ..Pull::default()
-        };
+        let mut pull = Pull { checksum: Some(seen.checksum), bytes, notes, ..Pull::default() };
+        if begun.is_some() {
+            let note = "the file was another one when the run was gone on with: it began anew";
+            pull.notes.push(note.to_owned());
+        }
         let run = self.puller.start_over(&self.run, pull).await?;
         self.told(run);
         Ok(Some(people))
@@ -191,7 +189,7 @@ impl Work<'_> {
 
     /// Reads everything without a change, and asks the guard.
     async fn check<P: People>(&mut self, people: &Arc<P>) -> Result<Survey, Halt> {
-        let begun = self.pull().stage;
+        let begun = self.run.pulled().stage;
         let mut survey = Survey::default();
         let mut lines = read(people);
         let mut leaving = 0;
@@ -215,7 +213,7 @@ impl Work<'_> {
         survey.close()?;
         let missing = self.puller.source.settings.mode == Mode::Snapshot && survey.is_complete();
         let found = self.count(&survey, missing, leaving).await?;
-        let approved = self.pull().approved.unwrap_or(0);
+        let approved = self.run.pulled().approved.unwrap_or(0);
         let begun = matches!(begun, Stage::Applying | Stage::Suspending);
         self.stage(|pull| {
             (pull.stage, pull.rows) = (Stage::Checking, survey.rows());
@@ -232,7 +230,9 @@ impl Work<'_> {
         .await?;
         let judged = self.puller.source.settings.guard.admit(found);
         match judged {
-            Err(reason) if !self.pull().dry && found.leaving > approved => Err(Halt::Hold(reason)),
+            Err(reason) if !self.run.pulled().dry && found.leaving > approved => {
+                Err(Halt::Hold(reason))
+            }
             Err(reason) => {
                 let note = format!("the guard: {reason}");
                 self.stage(|pull| pull.notes.extend(new_note(&pull.notes, note))).await?;
@@ -274,7 +274,7 @@ impl Work<'_> {
             return Ok(());
         }
         self.stage(|pull| pull.stage = Stage::Applying).await?;
-        let mut behind = self.pull().done;
+        let mut behind = self.run.pulled().done;
         let mut lines = read(people);
         let mut unchanged = 0;
         while let Some(batch) = lines.batches.recv().await {
@@ -291,7 +291,7 @@ impl Work<'_> {
             behind = 0;
             let changing = self.puller.changing(&batch).await?;
             unchanged += count(batch.len() - changing.len());
-            let chosen = self.chosen(batch, &changing, default_password).await;
+            let chosen = self.chosen(batch, &changing, default_password).await?;
             if chosen.is_empty() && self.renewed.elapsed() < RENEW_EVERY {
                 continue;
             }
@@ -314,25 +314,26 @@ impl Work<'_> {
         batch: Vec<Line>,
         changing: &[(usize, bool)],
         default_password: Option<&str>,
-    ) -> Vec<Line> {
+    ) -> Result<Vec<Line>, Halt> {
         let mut places = changing.iter().peekable();
         let mut chosen = Vec::with_capacity(changing.len());
         for (place, mut line) in batch.into_iter().enumerate() {
             let Some((_, is_new)) = places.next_if(|(at, _)| *at == place) else { continue };
             if let Line::Entry(entry) = &mut line {
-                self.hash(entry, *is_new, default_password);
-                tokio::task::yield_now().await;
+                let own = entry.password.take();
+                let password = own.or_else(|| default_password.map(str::to_owned));
+                if let Some(password) = password.filter(|_| *is_new) {
+                    let hash = self.hash;
+                    let hashed = spawn_blocking(move || hash(&password)).await;
+                    entry.password = hashed.ok().flatten();
+                    if entry.password.is_none() {
+                        return Err(Halt::Stop("a password could not be hashed".to_owned()));
+                    }
+                }
             }
             chosen.push(line);
         }
-        chosen
-    }
-
-    fn hash(&self, entry: &mut Entry, is_new: bool, default_password: Option<&str>) {
-        let password = entry.password.take();
-        let password = password.as_deref().or(default_password).filter(|_| is_new);
-        entry.password =
-            password.and_then(|password| tokio::task::block_in_place(|| (self.hash)(password)));
+        Ok(chosen)
     }
 
     /// Suspends who is missing, as far as the file says who is not.

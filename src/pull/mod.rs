@@ -74,7 +74,8 @@ impl Pulls {
         };
         let default_password = default_password.as_ref().map(Secret::expose);
         let id = run.id;
-        let done = engine::run(&puller, &source, run, default_password, &hash, watch).await;
+        let work = engine::run(&puller, &source, run, default_password, hash, watch);
+        let done = Box::pin(work).await;
         match done {
             // Somebody else has taken it on, or has ended it.
             Err(provision::Error::Store(crate::store::StoreError::Stale)) => {

@@ -55,6 +55,7 @@ pub struct Stop {
 
 impl Stop {
     /// For a reason.
+    #[expect(clippy::needless_pass_by_value, reason = "errors are mapped with it")]
     pub fn because(reason: impl ToString) -> Self {
         Self { reason: reason.to_string() }
     }

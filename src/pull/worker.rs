@@ -51,7 +51,7 @@ async fn work_off(pulls: Pulls, run: Run) {
     tracing::info!(run = %id, connection = %run.connection, "a pull is worked on");
     match pulls.work_off(run, &mut |_| ()).await {
         Ok(run) => {
-            let pull = run.pull.unwrap_or_default();
+            let pull = run.pulled();
             tracing::info!(
                 run = %id,
                 state = %run.state,

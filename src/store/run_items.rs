@@ -80,9 +80,3 @@ pub async fn page(
     );
     tx.fetch_all(sql.bind(instance).bind(run).bind(from).bind(limit)).await
 }
-
-/// Takes the report of a run away: it begins anew with another file.
-pub async fn clear(tx: &mut Tx, instance: InstanceId, run: RunId) -> Result<(), StoreError> {
-    let sql = Sql::new("DELETE FROM run_items WHERE instance_id = $1 AND run_id = $2");
-    tx.execute(sql.bind(instance).bind(run)).await.map(drop)
-}

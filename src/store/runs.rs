@@ -21,6 +21,8 @@ words! {
         Required = "required",
         /// Fetches people from a source and applies what it says of them.
         Pull = "pull",
+        /// The same, and takes everything back.
+        Rehearsal = "rehearsal",
     }
 }
 
@@ -71,6 +73,14 @@ pub struct Run {
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+}
+
+impl Run {
+    /// What a pull has come to so far.
+    #[must_use]
+    pub fn pulled(&self) -> Pull {
+        self.pull.clone().unwrap_or_default()
+    }
 }
 
 impl Record for Run {
@@ -157,7 +167,7 @@ pub async fn list(tx: &mut Tx, instance: InstanceId, limit: i64) -> Result<Vec<R
     tx.fetch_all(sql.bind(instance).bind(limit)).await
 }
 
-/// The unfinished runs of all instances that nobody works on: the pulls, or all others.
+/// The unfinished runs of all instances that nobody works on: those of sources, or all others.
 pub async fn left_alone(
     tx: &mut Tx,
     now: Timestamp,
@@ -167,7 +177,7 @@ pub async fn left_alone(
     let sql = Sql::new(
         "SELECT instance_id, id, kind, connection_id, state, author, checkpoint, seen, changed, \
          leased_until, started_at, ended_at, holder, detail FROM runs WHERE ended_at IS NULL \
-         AND state = 'open' AND leased_until <= $1 AND (kind = 'pull') = $2 \
+         AND state = 'open' AND leased_until <= $1 AND (kind IN ('pull', 'rehearsal')) = $2 \
          ORDER BY leased_until, id LIMIT $3",
     );
     tx.fetch_all(sql.bind(now).bind(pulls).bind(limit)).await
@@ -187,7 +197,7 @@ pub async fn pull_under_way(
     tx.fetch_optional(sql.bind(instance).bind(connection)).await
 }
 
-/// The latest pulls of a connection, newest first.
+/// The latest pulls and rehearsals of a connection, newest first.
 pub async fn pulls(
     tx: &mut Tx,
     instance: InstanceId,
@@ -197,7 +207,7 @@ pub async fn pulls(
     let sql = Sql::new(
         "SELECT instance_id, id, kind, connection_id, state, author, checkpoint, seen, changed, \
          leased_until, started_at, ended_at, holder, detail FROM runs WHERE instance_id = $1 \
-         AND connection_id = $2 AND kind = 'pull' ORDER BY id DESC LIMIT $3",
+         AND connection_id = $2 AND kind IN ('pull', 'rehearsal') ORDER BY id DESC LIMIT $3",
     );
     tx.fetch_all(sql.bind(instance).bind(connection).bind(limit)).await
 }

@@ -205,8 +205,8 @@ both! {
             let case = Case::of(&root, state, state).await;
             let why = case.why().await;
             let facts: Vec<_> = why.rules.iter().map(|cause| cause.rung.fact).collect();
-            use Fact::{Active, Deleted, Hand, Scope, Seat, Source};
-            assert_eq!(facts, [Deleted, Hand, Active, Scope, Source, Seat]);
+            let all = [Fact::Deleted, Fact::Hand, Fact::Active, Fact::Scope, Fact::Source, Fact::Seat];
+            assert_eq!(facts, all);
             let decisive: Vec<_> = why.rules.iter().filter(|cause| cause.rung.decides).collect();
             assert_eq!(decisive.first().map(|cause| cause.rung.fact), fact, "{state}");
             assert_eq!(decisive.len(), usize::from(fact.is_some()), "{state}");

@@ -22,8 +22,11 @@ use super::layers::sources;
 
 /// The cells of the rows of all tables, in order.
 fn rows() -> Vec<Vec<String>> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocol.md");
-    let page = fs::read_to_string(file).unwrap();
+    rows_of("docs/protocol.md")
+}
+
+fn rows_of(page: &str) -> Vec<Vec<String>> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
     rows.map(|row| row.split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }
@@ -234,9 +237,26 @@ fn every_limit_has_its_value() {
         let said = cell.split([' ', ';']).next().unwrap().trim_end_matches(',');
         assert_eq!(said, printed(number(*value)), "{label}");
     }
+    let pulls = limits_of_pulls();
+    let of_pulls = rows_of("docs/csv.md");
+    for (names, label, values) in &pulls {
+        let row = of_pulls.iter().find(|row| row[0] == *label);
+        let row = row.unwrap_or_else(|| panic!("docs/csv.md says nothing of {names:?}"));
+        let said: Vec<String> = values.iter().map(|value| printed(*value)).collect();
+        assert_eq!(row[1], said.join(", "), "{label}");
+    }
     // Bounds of the command line and of single statements, which no client meets.
-    let known: BTreeSet<&str> = limits.iter().map(|limit| limit.0).collect();
-    let inside = BTreeSet::from(["ADMIN_PAGE_MAX", "BATCH_MAX", "REPORTS_PAGE_MAX"]);
+    let mut known: BTreeSet<&str> = limits.iter().map(|limit| limit.0).collect();
+    known.extend(pulls.iter().flat_map(|(names, ..)| names.iter().copied()));
+    let inside = BTreeSet::from([
+        "ADMIN_PAGE_MAX",
+        "BATCH_MAX",
+        "DOCUMENTS_SHOWN_MAX",
+        "PULLS_SHOWN_MAX",
+        "REPORTS_PAGE_MAX",
+        "REPORT_PAGE_MAX",
+        "SAMPLE_ROWS_MAX",
+    ]);
     for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         let code = fs::read_to_string(&file).unwrap();
         let constants = code.lines().filter_map(|line| line.strip_prefix("pub const "));
@@ -246,6 +266,82 @@ fn every_limit_has_its_value() {
             assert!(said, "docs/protocol.md does not name {name} of {}", file.display());
         }
     }
+}
+
+/// The limits of sources: their names in the code, the row of the page, and their values.
+fn limits_of_pulls() -> Vec<(&'static [&'static str], &'static str, Vec<u64>)> {
+    use scimd::directory::{guard, schedule};
+    use scimd::provision::{documents, pull, sources};
+    use scimd::pull::{format, people, remote, worker};
+    let one = |value| vec![value];
+    vec![
+        (&["BYTES_MAX"], "bytes of a fetched file", one(remote::BYTES_MAX)),
+        (
+            &["TOTAL_TIME_MAX", "CONNECT_TIME_MAX", "IDLE_TIME_MAX"],
+            "seconds for a fetch, for connecting, without a byte",
+            [remote::TOTAL_TIME_MAX, remote::CONNECT_TIME_MAX, remote::IDLE_TIME_MAX]
+                .iter()
+                .map(std::time::Duration::as_secs)
+                .collect(),
+        ),
+        (
+            &["URL_BYTES_MAX", "USER_BYTES_MAX", "PASSWORD_BYTES_MAX"],
+            "bytes of an address, of a user, of a password",
+            [remote::URL_BYTES_MAX, remote::USER_BYTES_MAX, remote::PASSWORD_BYTES_MAX]
+                .map(number)
+                .to_vec(),
+        ),
+        (&["REDIRECTS_MAX"], "redirects", one(number(remote::REDIRECTS_MAX))),
+        (
+            &["VALIDATOR_BYTES_MAX"],
+            "bytes of an ETag or Last-Modified that is kept",
+            one(number(remote::VALIDATOR_BYTES_MAX)),
+        ),
+        (
+            &["DOCUMENT_BYTES_MAX"],
+            "bytes of a document",
+            one(number(documents::DOCUMENT_BYTES_MAX)),
+        ),
+        (
+            &["DOCUMENT_VERSIONS_MAX"],
+            "versions of a document",
+            one(number(documents::DOCUMENT_VERSIONS_MAX)),
+        ),
+        (&["ROWS_MAX"], "rows of a file", one(format::ROWS_MAX)),
+        (&["COLUMNS_MAX"], "columns of a file", one(number(format::COLUMNS_MAX))),
+        (
+            &["ROW_BYTES_MAX", "HEADER_BYTES_MAX", "CELL_BYTES_MAX"],
+            "bytes of a row, of the header, of a cell",
+            [format::ROW_BYTES_MAX, format::HEADER_BYTES_MAX, format::CELL_BYTES_MAX]
+                .map(number)
+                .to_vec(),
+        ),
+        (&["COLUMNS_SET_MAX"], "columns that are set", one(number(sources::COLUMNS_SET_MAX))),
+        (&["GROUPS_MAX"], "groups in a row", one(number(people::GROUPS_MAX))),
+        (&["PLACE_CHARS_MAX"], "characters of a place", one(number(sources::PLACE_CHARS_MAX))),
+        (
+            &["GUARD_COUNT_MAX"],
+            "people that the guard can allow",
+            one(number(guard::GUARD_COUNT_MAX)),
+        ),
+        (
+            &["EVERY_SECONDS_MAX"],
+            "seconds between two runs, at least and at most",
+            vec![schedule::EVERY_SECONDS_MIN.into(), schedule::EVERY_SECONDS_MAX.into()],
+        ),
+        (&["JITTER_SECONDS_MAX"], "seconds of jitter", one(schedule::JITTER_SECONDS_MAX.into())),
+        (
+            &["CRON_CHARS_MAX"],
+            "characters of a cron expression",
+            one(number(schedule::CRON_CHARS_MAX)),
+        ),
+        (
+            &["RUNS_AT_ONCE_MAX"],
+            "runs of sources that a server works on at once",
+            one(number(worker::RUNS_AT_ONCE_MAX)),
+        ),
+        (&["NOTES_MAX"], "notes about a run", one(number(pull::NOTES_MAX))),
+    ]
 }
 
 /// A number of one integer type as that of another.

@@ -156,19 +156,9 @@ fn statements() -> Vec<(String, String)> {
         let before = found.len();
         for literal in literals(code) {
             let word = literal.split(' ').next().unwrap_or_default();
-            if [
-                "SELECT",
-                "INSERT",
-                "UPDATE",
-                "DELETE",
-                "WITH",
-                "LOCK",
-                "SAVEPOINT",
-                "ROLLBACK",
-                "RELEASE",
-            ]
-            .contains(&word)
-            {
+            let words =
+                ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "LOCK", "SAVEPOINT", "RELEASE"];
+            if words.contains(&word) || literal.starts_with("ROLLBACK TO ") {
                 found.push((file.to_owned(), literal));
             }
         }

@@ -135,11 +135,12 @@ pub(in crate::cli) enum CsvCommand {
 
 /// What is set about a source.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(in crate::cli) struct SourceArgs {
     /// The file is at this https address.
     #[arg(long, value_name = "URL", group = "place")]
     pub(in crate::cli) url: Option<String>,
-    /// The file is in the folder that the server's files_dir names, in the folder of the instance.
+    /// The file is in the folder that the operator's folder of files, in the part of the instance.
     #[arg(long, value_name = "PATH", group = "place")]
     pub(in crate::cli) file: Option<String>,
     /// The file is the newest version of this uploaded document.

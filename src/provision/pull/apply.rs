@@ -141,7 +141,7 @@ pub(super) async fn all(
         match line {
             Line::Entry(entry) => chosen.push(entry.as_ref()),
             Line::Refused { line, name, reason, .. } => {
-                batch.items.push(report::skipped(*line, name, reason.clone()));
+                batch.items.push(report::skipped(*line, name, reason));
             }
         }
     }
@@ -163,7 +163,8 @@ impl<'w> Applying<'w> {
     /// Applies entries. A refusal takes the whole of a range back, which is then tried in halves: what is
     /// left out in the end are single rows, and where nothing is refused nothing is done twice.
     async fn entries(&mut self, tx: &mut Tx, chosen: &[&'w Entry], found: &Found) -> Result<()> {
-        let mut ranges: Vec<Range<usize>> = vec![0..chosen.len()];
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        ranges.push(0..chosen.len());
         while let Some(range) = ranges.pop() {
             let Some(part) = chosen.get(range.clone()).filter(|part| !part.is_empty()) else {
                 continue;
@@ -272,7 +273,7 @@ impl<'w> Applying<'w> {
         if matches!(error, Error::NoSeat(_)) {
             self.batch.stopped = Some(format!("line {}: {reason}", entry.line));
         }
-        self.batch.items.push(report::skipped(entry.line, &entry.name, reason));
+        self.batch.items.push(report::skipped(entry.line, &entry.name, &reason));
     }
 
     /// Brings the people who were applied into the groups that their rows name, and out of the others.
@@ -283,7 +284,14 @@ impl<'w> Applying<'w> {
             .filter(|applied| !applied.asked && applied.entry.action == Action::Keep)
             .filter_map(|applied| Some((applied.id, applied.entry.groups.as_deref()?)))
             .collect();
-        groups::settle(tx, self.caller, self.author, &said).await
+        let refused = groups::settle(tx, self.caller, self.author, &said).await?;
+        self.batch.notes.extend(refused.into_iter().map(|name| {
+            format!(
+                "nobody was brought into the group \"{name}\": it belongs to another connection, or \
+                 waits for an administrator's approval"
+            )
+        }));
+        Ok(())
     }
 
     async fn report(mut self, tx: &mut Tx, schemas: &Schemas) -> Result<Batch> {

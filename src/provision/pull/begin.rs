@@ -51,13 +51,13 @@ impl Provision {
     pub async fn begin_due_pulls(&self) -> Result<usize> {
         let now = self.clock.now();
         let due = sources::due(&mut self.store.read().await?, now, FOUND_MAX).await?;
-        let mut begun = 0;
+        let mut count = 0;
         for source in due {
             let author = Author { name: "schedule".to_owned(), ..self.operator() };
             let began = transact!(self.store, |tx| begin_due(&mut tx, &author, &source).await)?;
-            begun += usize::from(began);
+            count += usize::from(began);
         }
-        Ok(begun)
+        Ok(count)
     }
 
     /// The pulls that nobody works on.
@@ -183,7 +183,7 @@ async fn begin(
     let run = Run {
         id: RunId(author.ids.fresh()),
         instance,
-        kind: RunKind::Pull,
+        kind: if dry { RunKind::Rehearsal } else { RunKind::Pull },
         connection,
         state: RunState::Open,
         author: author.name.clone(),

@@ -50,15 +50,15 @@ async fn present(
 }
 
 /// Brings people into the groups that are named for each of them, and out of the connection's others.
-/// Groups that are not there yet come into being.
+/// Groups that are not there yet come into being. The names of those that cannot be the connection's.
 pub(super) async fn settle(
     tx: &mut Tx,
     caller: &Caller,
     author: &Author,
     said: &[(AccountId, &[String])],
-) -> Result<()> {
+) -> Result<Vec<String>> {
     if said.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let ids: Vec<AccountId> = said.iter().map(|(id, _)| *id).collect();
     let mut named: BTreeMap<String, &str> = BTreeMap::new();
@@ -66,9 +66,11 @@ pub(super) async fn settle(
         named.entry(fold(name).into_owned()).or_insert(name);
     }
     let mut by_key: HashMap<String, Group> = HashMap::new();
+    let mut refused = Vec::new();
     for (key, name) in named {
-        if let Some(group) = group(tx, caller, author, &key, name).await? {
-            by_key.insert(key, group);
+        match group(tx, caller, author, &key, name).await? {
+            Some(group) => drop(by_key.insert(key, group)),
+            None => refused.push(name.to_owned()),
         }
     }
     let mut changes: BTreeMap<GroupId, (Vec<String>, Vec<String>)> = BTreeMap::new();
@@ -96,7 +98,7 @@ pub(super) async fn settle(
         let document = group.document.clone();
         keep(tx, caller, author, group, document, change).await?;
     }
-    Ok(())
+    Ok(refused)
 }
 
 async fn owned(tx: &mut Tx, caller: &Caller, narrow: &Narrow) -> Result<Option<Group>> {

@@ -13,7 +13,7 @@ use crate::store::audit;
 use crate::store::run_items::Item;
 
 /// A row that was left out, and why.
-pub(super) fn skipped(line: i64, name: &str, reason: String) -> Item {
+pub(super) fn skipped(line: i64, name: &str, reason: &str) -> Item {
     Item {
         outcome: Outcome::Skipped,
         line: Some(line),
