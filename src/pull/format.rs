@@ -1,6 +1,6 @@
 //! The form of a CSV file: its encoding, its separator and its rows.
 //!
-//! [`detect`] looks at a file and says in which [`Form`] it is, or why it is no CSV file; [`Rows`] reads
+//! [`detect()`] looks at a file and says in which [`Form`] it is, or why it is no CSV file; [`Rows`] reads
 //! it in that form, one row at a time, so that a file of any length needs the same memory. Both read a
 //! file that is on this machine already, and block while they do: call them where that is allowed.
 
