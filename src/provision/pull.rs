@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::resource::renewed;
-use super::runs::later;
+use super::runs::{later, taken_over};
 use super::{Caller, Error, Provision, Result, not_found, standing, transact};
 use crate::directory::guard::Leaving;
 use crate::directory::source::{MatchBy, Outcome, Stage};
@@ -37,7 +37,7 @@ pub(super) use begin::next_run;
 pub use begin::{PULLS_SHOWN_MAX, REPORT_PAGE_MAX, Worker};
 
 /// How long a pull belongs to who works on it; whoever does says so more often.
-pub const PULL_LEASE: Duration = Duration::from_secs(30);
+pub const PULL_LEASE: Duration = super::runs::LEASE;
 
 /// The notes about a run.
 pub const NOTES_MAX: usize = 50;
@@ -279,6 +279,12 @@ impl Puller {
     /// Does a batch and keeps it, unless more people lose their access by it than the guard allows: then
     /// nothing of it is kept, and the run is held.
     async fn worked(&self, tx: &mut Tx, author: &Author, run: &Run, work: Work<'_>) -> Result<Run> {
+        // Whoever has lost the run, because it was cancelled or taken on, does nothing more for it.
+        let found = runs::lock(tx, run.instance, run.id).await?;
+        let mine = |found: &Run| {
+            (found.ended_at, found.holder, found.seen) == (None, run.holder, run.seen)
+        };
+        found.filter(mine).ok_or_else(taken_over)?;
         tx.mark().await?;
         let batch = self.batch(tx, author, work).await?;
         let Some(held) = self.held(run, &batch) else {

@@ -16,7 +16,7 @@ use crate::store::runs::{self, Run, RunKind, RunState};
 use crate::store::{StoreError, Tx, connections};
 
 /// How long a run belongs to who works on it; each page renews it.
-const LEASE: Duration = Duration::from_secs(30);
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 
 /// The unfinished runs that a server takes up at once.
 const TAKEN_UP_MAX: i64 = 10;
@@ -43,7 +43,19 @@ pub(super) async fn begin(
     if connections::find(tx, instance, connection).await?.is_none() {
         return Err(not_found("connection", &connection.to_string()));
     }
-    let run = Run {
+    let run = fresh(author, instance, kind, connection);
+    runs::insert(tx, &run).await?;
+    Ok(run)
+}
+
+/// A run that begins now; who starts it works on it.
+pub(super) fn fresh(
+    author: &Author,
+    instance: InstanceId,
+    kind: RunKind,
+    connection: ConnectionId,
+) -> Run {
+    Run {
         id: RunId(author.ids.fresh()),
         instance,
         kind,
@@ -58,9 +70,7 @@ pub(super) async fn begin(
         pull: None,
         started_at: author.at,
         ended_at: None,
-    };
-    runs::insert(tx, &run).await?;
-    Ok(run)
+    }
 }
 
 pub(super) fn later(at: Timestamp, span: Duration) -> Timestamp {
@@ -135,7 +145,7 @@ impl Provision {
     }
 }
 
-fn taken_over() -> ScimError {
+pub(super) fn taken_over() -> ScimError {
     let detail =
         "somebody else is working on this run, or it has ended: look again in half a minute";
     ScimError::new(ErrorKind::Forbidden, detail)

@@ -257,10 +257,10 @@ pub async fn advance(tx: &mut Tx, before: &Run, after: &Run) -> Result<(), Store
     }
 }
 
-/// Keeps what an administrator decides about a run that is locked: whoever works on it has lost it.
+/// Keeps what an administrator decides about a run that is locked: whoever worked on it has lost it.
 pub async fn decide(tx: &mut Tx, run: &Run) -> Result<(), StoreError> {
     let sql = Sql::new(
-        "UPDATE runs SET state = $3, leased_until = $4, ended_at = $5, detail = $6, holder = NULL \
+        "UPDATE runs SET state = $3, leased_until = $4, ended_at = $5, detail = $6, holder = $7 \
          WHERE instance_id = $1 AND id = $2",
     )
     .bind(run.instance)
@@ -268,6 +268,7 @@ pub async fn decide(tx: &mut Tx, run: &Run) -> Result<(), StoreError> {
     .bind(run.state.word())
     .bind(run.leased_until)
     .bind(run.ended_at)
-    .bind(json(run.pull.as_ref()));
+    .bind(json(run.pull.as_ref()))
+    .bind(run.holder);
     tx.execute(sql).await.map(drop)
 }

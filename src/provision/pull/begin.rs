@@ -1,11 +1,12 @@
 //! Beginning pulls, looking at them, and deciding about them.
 
 use serde_json::json;
+use uuid::Uuid;
 
 use super::PULL_LEASE;
 use crate::directory::source::Stage;
 use crate::directory::{ConnectionId, ConnectionStatus, InstanceId, Pull, RunId, Timestamp};
-use crate::provision::runs::later;
+use crate::provision::runs::{fresh, later};
 use crate::provision::{Error, Provision, Result, not_found, transact};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
@@ -30,6 +31,16 @@ pub enum Worker {
     Here,
     /// The next server that looks for work.
     Anybody,
+}
+
+impl Worker {
+    /// Who holds a run that begins now, and until when.
+    fn lease(self, author: &Author) -> (Option<Uuid>, Timestamp) {
+        match self {
+            Self::Here => (Some(author.ids.fresh()), later(author.at, PULL_LEASE)),
+            Self::Anybody => (None, author.at),
+        }
+    }
 }
 
 impl Provision {
@@ -86,7 +97,8 @@ impl Provision {
     /// Lets a held pull go on: as many people as it was held for may lose their access, if the file is
     /// still the same.
     pub async fn let_go_on(&self, author: &Author, run: &Run, worker: Worker) -> Result<Run> {
-        let run = transact!(self.store, |tx| {
+        let (holder, leased_until) = worker.lease(author);
+        transact!(self.store, |tx| {
             decide(&mut tx, author, run, "run.let_go_on", |run| {
                 let Some(pull) = run.pull.as_mut().filter(|_| run.state == RunState::Held) else {
                     return false;
@@ -97,15 +109,11 @@ impl Provision {
                     Stage::Waiting | Stage::Fetching | Stage::Checking => pull.leaving.leaving,
                 };
                 (pull.approved, pull.reason) = (Some(approved), None);
-                (run.state, run.leased_until) = (RunState::Open, author.at);
+                (run.state, run.holder, run.leased_until) = (RunState::Open, holder, leased_until);
                 true
             })
             .await
-        })?;
-        match worker {
-            Worker::Here => self.take_up(&run).await,
-            Worker::Anybody => Ok(run),
-        }
+        })
     }
 
     /// Ends a pull that has not ended: what it has applied stays.
@@ -115,7 +123,8 @@ impl Provision {
                 if let Some(pull) = &mut run.pull {
                     pull.reason = Some(format!("ended by {}", author.name));
                 }
-                (run.state, run.ended_at) = (RunState::Cancelled, Some(author.at));
+                (run.state, run.holder) = (RunState::Cancelled, None);
+                run.ended_at = Some(author.at);
                 true
             })
             .await
@@ -176,26 +185,10 @@ async fn begin(
         );
         return Err(ScimError::new(ErrorKind::Forbidden, detail).into());
     }
-    let (holder, leased_until) = match worker {
-        Worker::Here => (Some(author.ids.fresh()), later(author.at, PULL_LEASE)),
-        Worker::Anybody => (None, author.at),
-    };
-    let run = Run {
-        id: RunId(author.ids.fresh()),
-        instance,
-        kind: if dry { RunKind::Rehearsal } else { RunKind::Pull },
-        connection,
-        state: RunState::Open,
-        author: author.name.clone(),
-        checkpoint: None,
-        seen: 0,
-        changed: 0,
-        leased_until,
-        holder,
-        pull: Some(Pull { dry, stage: Stage::Waiting, ..Pull::default() }),
-        started_at: author.at,
-        ended_at: None,
-    };
+    let kind = if dry { RunKind::Rehearsal } else { RunKind::Pull };
+    let (holder, leased_until) = worker.lease(author);
+    let pull = Some(Pull { dry, ..Pull::default() });
+    let run = Run { holder, leased_until, pull, ..fresh(author, instance, kind, connection) };
     match runs::insert(tx, &run).await {
         Ok(()) => {}
         Err(StoreError::Conflict) => {
