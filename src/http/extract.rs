@@ -45,6 +45,7 @@ impl FromRequestParts<App> for Authorized {
             connection: found.key.connection,
             connection_name: found.connection_name,
             directory_key: found.directory_key,
+            kind: found.kind,
             status: found.status,
             profile: found.profile,
             settings: found.settings,

@@ -10,6 +10,7 @@ mod extract;
 mod health;
 mod origin;
 mod people;
+mod pull;
 mod request;
 mod resources;
 mod serve;
@@ -115,6 +116,7 @@ fn router(app: App) -> Router {
         .route("/.search", post(resources::search_all));
     Router::new()
         .nest(SCIM_PATH, scim)
+        .nest(pull::PULL_PATH, pull::routes())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/openapi.json", get(discovery::openapi))

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tracing::Instrument as _;
 
 use super::answer::{Failed, Failure, add_request_id};
-use super::{App, origin};
+use super::{App, origin, pull};
 use crate::scim::{ErrorKind, ScimError};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -50,7 +50,10 @@ pub(super) async fn watch(State(app): State<App>, mut request: Request, next: Ne
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     request.extensions_mut().insert(context);
     let span = tracing::info_span!("request", id);
-    let handled = tokio::time::timeout(app.settings.request_timeout, next.run(request));
+    let limit = route.as_deref().and_then(pull::time_max);
+    let limit =
+        limit.map_or(app.settings.request_timeout, |max| max.max(app.settings.request_timeout));
+    let handled = tokio::time::timeout(limit, next.run(request));
     let response = handled.instrument(span.clone()).await.unwrap_or_else(|_| timed_out());
     let mut response = with_request_id(response, &id).await;
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -39,8 +39,8 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Ids};
 use crate::directory::{
-    Connection, ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, KeyId, PickUp,
-    Profile, Timestamp,
+    Connection, ConnectionId, ConnectionKind, ConnectionSettings, ConnectionStatus, InstanceId,
+    KeyId, PickUp, Profile, Timestamp,
 };
 use crate::scim::habits::Habits;
 use crate::scim::project::Projection;
@@ -97,6 +97,8 @@ pub struct Caller {
     pub connection_name: String,
     /// The name of its directory.
     pub directory_key: String,
+    /// What it is connected to.
+    pub kind: ConnectionKind,
     /// Whether it may write.
     pub status: ConnectionStatus,
     /// Whose habits it follows.
@@ -257,6 +259,7 @@ impl Caller {
             connection: connection.id,
             connection_name: connection.name,
             directory_key: connection.directory_key,
+            kind: connection.kind,
             status: connection.status,
             profile: connection.profile,
             settings: connection.settings,
@@ -290,6 +293,20 @@ impl Caller {
             at,
             ids,
         }
+    }
+
+    /// Refuses a write by a request of a connection that may only read, now or ever: people of a
+    /// connection that is pulled come from its source alone.
+    fn require_pushing(&self) -> Result<()> {
+        if self.kind == ConnectionKind::Csv {
+            let detail = format!(
+                "the connection \"{}\" is pulled: nothing can be written with its keys but its file, \
+                 with PUT /pull/v1/document; to push, create a connection of another kind",
+                self.connection_name
+            );
+            return Err(ScimError::new(ErrorKind::Forbidden, detail).into());
+        }
+        self.require_enabled()
     }
 
     /// Refuses a write of a connection that may only read.

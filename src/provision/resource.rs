@@ -165,7 +165,7 @@ impl Provision {
         sent: R::Sent,
         projection: &Projection,
     ) -> Result<Shown> {
-        caller.require_enabled()?;
+        caller.require_pushing()?;
         let author = caller.author(self.clock.now(), self.ids);
         transact!(self.store, Some(caller.instance), |tx| {
             create::<R>(&mut tx, caller, &author, self.ids, sent.clone(), projection).await
@@ -181,7 +181,7 @@ impl Provision {
         sent: R::Sent,
         projection: &Projection,
     ) -> Result<Shown> {
-        caller.require_enabled()?;
+        caller.require_pushing()?;
         let author = caller.author(self.clock.now(), self.ids);
         transact!(self.store, Some(caller.instance), |tx| {
             let sent = sent.clone();
@@ -198,7 +198,7 @@ impl Provision {
         operations: Vec<Operation>,
         projection: &Projection,
     ) -> Result<Shown> {
-        caller.require_enabled()?;
+        caller.require_pushing()?;
         let author = caller.author(self.clock.now(), self.ids);
         let changes = patch::changes(R::kind(&caller.schemas), &caller.habits, operations)?;
         transact!(self.store, Some(caller.instance), |tx| {
@@ -216,7 +216,7 @@ impl Provision {
         id: &str,
         expected: &Expected,
     ) -> Result<()> {
-        caller.require_enabled()?;
+        caller.require_pushing()?;
         let author = caller.author(self.clock.now(), self.ids);
         transact!(self.store, Some(caller.instance), |tx| delete::<R>(
             &mut tx, caller, &author, id, expected

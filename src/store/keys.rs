@@ -3,7 +3,8 @@
 use super::row::Row;
 use super::{Record, Sql, StoreError, Tx};
 use crate::directory::{
-    ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, KeyId, Profile, Timestamp,
+    ConnectionId, ConnectionKind, ConnectionSettings, ConnectionStatus, InstanceId, KeyId, Profile,
+    Timestamp,
 };
 
 /// What is kept of an API key.
@@ -37,6 +38,8 @@ pub struct ApiKey {
 pub struct KeyAndConnection {
     /// The key.
     pub key: ApiKey,
+    /// What the connection is connected to.
+    pub kind: ConnectionKind,
     /// Whether the connection may write.
     pub status: ConnectionStatus,
     /// Whose habits it follows.
@@ -72,6 +75,7 @@ impl Record for KeyAndConnection {
     fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             key: ApiKey::read(row)?,
+            kind: row.get("kind")?,
             status: row.get("status")?,
             profile: row.get("profile")?,
             connection_name: row.get("connection_name")?,
@@ -106,8 +110,8 @@ pub async fn find(
 ) -> Result<Option<KeyAndConnection>, StoreError> {
     let sql = Sql::new(
         "SELECT k.instance_id, k.id, k.connection_id, k.name, k.token_hash, k.created_at, \
-         k.expires_at, k.revoked_at, k.last_used_at, k.last_used_ip, c.status, c.profile, \
-         c.name AS connection_name, c.directory_key, c.scope, c.pick_up, c.entering, \
+         k.expires_at, k.revoked_at, k.last_used_at, k.last_used_ip, c.kind, c.status, \
+         c.profile, c.name AS connection_name, c.directory_key, c.scope, c.pick_up, c.entering, \
          c.entering_pattern, c.required, c.incomplete, c.mapping_version, i.schemas_version \
          FROM api_keys k JOIN connections c \
          ON c.instance_id = k.instance_id AND c.id = k.connection_id \
