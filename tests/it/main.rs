@@ -31,6 +31,7 @@ mod pages;
 mod policies;
 mod profiles;
 mod protocol_page;
+mod pull_api;
 mod pull_remote;
 mod questions;
 mod rules;
