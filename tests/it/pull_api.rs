@@ -186,8 +186,8 @@ both! {
         assert_eq!(done.status, 200, "{done:?}");
         assert_eq!(maker.get("/runs?limit=1").await.body, json!({ "runs": [done.body] }));
         let counts = json!({
-            "created": 3, "updated": 0, "picked_up": 0, "asked": 0, "suspended": 0,
-            "reactivated": 0, "blocked": 0, "deleted": 0, "skipped": 1, "unchanged": 0,
+            "created": 2, "updated": 0, "picked_up": 0, "asked": 0, "suspended": 0,
+            "reactivated": 0, "blocked": 0, "deleted": 0, "skipped": 2, "unchanged": 0,
         });
         let expected = json!({
             "id": id, "state": "done", "stage": done.at("/stage"), "dry": false, "rows": 4, "done": 4,
@@ -196,7 +196,7 @@ both! {
             "rows_per_s": null, "remaining_s": null,
         });
         assert_eq!(done.body, expected);
-        assert_eq!(maker.client.count("/Users", "title eq \"Cook\"").await, 2);
+        assert_eq!(maker.client.count("/Users", "title eq \"Cook\"").await, 1);
         assert_the_report(&maker, &id).await;
     }
 
@@ -522,7 +522,7 @@ async fn assert_the_report(maker: &Maker, id: &str) {
     assert_eq!(rows[0], "outcome,line,name,account,detail");
     assert_eq!(rows[1], format!("created,2,ann@example.com,{},", account(0)));
     assert_eq!(rows[2], format!("created,3,'=2+5@example.com,{},", account(1)));
-    assert_eq!(rows[3], format!("created,4,\"'@x;'=1\",{},", account(2)));
+    assert!(rows[3].starts_with("skipped,4,\"'@x;'=1\",,"), "{}", rows[3]);
     assert!(rows[4].starts_with("skipped,5,\"'@X;'=1\",,"), "{}", rows[4]);
     assert_eq!(rows.len(), 5);
 }
