@@ -34,7 +34,7 @@ use crate::store::sources;
 pub(super) const PULL_PATH: &str = "/pull/v1";
 
 /// How long the upload of a document may take in all: the largest one at 150 kB/s.
-const UPLOAD_TIME_MAX: Duration = Duration::from_secs(30 * 60);
+const UPLOAD_TIME_MAX: Duration = Duration::from_mins(30);
 
 /// The runs that a list shows when the client names no `limit`.
 const RUNS_SHOWN_DEFAULT: i64 = 20;

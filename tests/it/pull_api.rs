@@ -468,8 +468,8 @@ both! {
             from = page.at("/next");
         }
         assert_eq!(seen, 2_000);
-        let (_, text) = maker.text(&format!("/runs/{id}/report?format=csv&from=10")).await;
-        let rows: Vec<&str> = text.split_terminator("\r\n").collect();
+        let (_, csv) = maker.text(&format!("/runs/{id}/report?format=csv&from=10")).await;
+        let rows: Vec<&str> = csv.split_terminator("\r\n").collect();
         assert_eq!((rows.len(), rows[1]), (1_991, "skipped,11,p11,,why"));
         assert_eq!(rows[1_990], "skipped,2000,p2000,,why");
     }

@@ -295,7 +295,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use uuid::Uuid;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn body(pieces: Vec<io::Result<&'static [u8]>>) -> Body {
         Body::from_stream(stream::iter(pieces))

@@ -65,7 +65,7 @@ mod tests {
     use crate::store::runs::RunKind;
     use uuid::Uuid;
 
-    fn run(state: RunState, stage: Stage, rows: i64, done: i64) -> Run {
+    fn run(state: RunState, at: Stage, rows: i64, done: i64) -> Run {
         Run {
             id: RunId(Uuid::nil()),
             instance: InstanceId(Uuid::nil()),
@@ -78,7 +78,7 @@ mod tests {
             changed: 0,
             leased_until: Timestamp(0),
             holder: None,
-            pull: Some(Pull { stage, rows, done, ..Pull::default() }),
+            pull: Some(Pull { stage: at, rows, done, ..Pull::default() }),
             started_at: Timestamp(1000),
             ended_at: None,
         }
