@@ -1,7 +1,7 @@
 //! Runs of CSV files: begun, watched, decided about and reported.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use super::output::{Text, or_dash};
 use super::session::{Session, plain};
 use crate::directory::{Connection, Pull};
 use crate::provision::pull::Worker;
+use crate::pull::report::{HEADER, in_words, push};
 use crate::store::run_items::Item;
-use crate::store::runs::{Run, RunState};
+use crate::store::runs::{Pace, Run, RunState};
 
 pub(super) async fn run(session: &mut Session<'_>, command: CsvCommand) -> Result<()> {
     match command {
@@ -159,7 +160,12 @@ async fn finished(
 }
 
 fn shown(session: &mut Session<'_>, run: &Run) -> Result<()> {
-    session.out.show(&json!({ "run": run }), |text| summary(text, run))?;
+    let pace = run.pace(session.provision.clock.now());
+    session.out.show(&json!({ "run": run, "pace": pace }), |text| {
+        summary(text, run)?;
+        let Some(Pace { rows_per_s, remaining_s }) = pace else { return Ok(()) };
+        text.line(format!("{rows_per_s} rows in a second; {remaining_s} seconds are left."))
+    })?;
     Ok(())
 }
 
@@ -214,40 +220,30 @@ async fn report(session: &Session<'_>, run: &Run) -> Result<Vec<Item>> {
 
 fn item_table(text: &mut Text, items: &[Item]) -> io::Result<()> {
     let rows = items.iter().map(|item| {
-        vec![item.outcome.to_string(), or_dash(item.line), item.name.clone(), said(item)]
+        let detail = item.detail.as_ref().map(in_words).unwrap_or_default();
+        vec![item.outcome.to_string(), or_dash(item.line), item.name.clone(), detail]
     });
     text.table(&["OUTCOME", "LINE", "NAME", "DETAIL"], rows)
-}
-
-/// What differs, or why nothing was done.
-fn said(item: &Item) -> String {
-    let Some(detail) = &item.detail else { return String::new() };
-    match detail.get("reason").and_then(|reason| reason.as_str()) {
-        Some(reason) => reason.to_owned(),
-        None => detail.to_string(),
-    }
 }
 
 async fn export_report(session: &Session<'_>, run: &Run, file: &Path) -> Result<()> {
     let name = file.display();
     let created = File::create(file).with_context(|| format!("{name} cannot be written"))?;
-    let mut writer = csv::Writer::from_writer(created);
-    writer.write_record(["outcome", "line", "name", "account", "detail"])?;
-    let mut from = 0;
+    let mut into = BufWriter::new(created);
+    let (mut text, mut from) = (HEADER.to_owned(), 0);
     loop {
         let page = session.provision.report(run, from).await.map_err(plain)?;
+        for item in &page {
+            push(&mut text, item);
+        }
+        into.write_all(text.as_bytes()).with_context(|| format!("{name} cannot be written"))?;
         if page.is_empty() {
             break;
         }
+        text.clear();
         from += i64::try_from(page.len()).unwrap_or(0);
-        for item in &page {
-            let line = item.line.map(|line| line.to_string()).unwrap_or_default();
-            let account = item.account.map(|id| id.to_string()).unwrap_or_default();
-            let detail = said(item);
-            writer.write_record([item.outcome.word(), &line, &item.name, &account, &detail])?;
-        }
     }
-    writer.flush().with_context(|| format!("{name} cannot be written"))
+    into.flush().with_context(|| format!("{name} cannot be written"))
 }
 
 /// A table of runs.

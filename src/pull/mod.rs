@@ -12,6 +12,7 @@ pub mod format;
 pub mod people;
 pub mod probe;
 pub mod remote;
+pub mod report;
 pub mod source;
 pub mod survey;
 pub mod worker;
