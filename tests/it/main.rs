@@ -13,6 +13,7 @@ mod bulk;
 mod cli;
 mod contract;
 mod cost;
+mod csv;
 mod durability;
 mod filters;
 mod fuzz;

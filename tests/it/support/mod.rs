@@ -1,6 +1,7 @@
 //! What tests stand on: databases, clients, a server.
 
 pub(crate) mod client;
+pub(crate) mod csv;
 pub(crate) mod database;
 pub(crate) mod https;
 pub(crate) mod instance;
