@@ -139,6 +139,8 @@ pub struct Pull {
     pub counts: Counts,
     /// The seats that a dry run would have taken so far, less those that it would have freed.
     pub seats: i64,
+    /// The people who have lost their access so far.
+    pub left: i64,
     /// Who would lose his access, and among how many.
     pub leaving: Leaving,
     /// How many an administrator has agreed to, for the file of this checksum.

@@ -19,7 +19,7 @@ use super::resource::renewed;
 use super::runs::{later, taken_over};
 use super::{Caller, Error, Provision, Result, not_found, standing, transact};
 use crate::directory::guard::Leaving;
-use crate::directory::source::{MatchBy, Outcome, Stage};
+use crate::directory::source::{MatchBy, Stage};
 use crate::directory::{
     Account, AccountId, Connection, ConnectionId, InstanceId, LastPull, Pull, Status, Timestamp,
 };
@@ -118,10 +118,12 @@ struct Batch {
     unchanged: i64,
     /// Why the run cannot go on behind it.
     stopped: Option<String>,
-    /// What an administrator should know.
-    notes: Vec<String>,
     /// The seats that it took, less those that it freed.
     seats: i64,
+    /// The people who lost their access.
+    left: i64,
+    /// What an administrator should know.
+    notes: Vec<String>,
 }
 
 impl Provision {
@@ -194,11 +196,26 @@ impl Puller {
 
     /// Keeps how far the run is: its stage and what was found out. Its lease begins anew.
     pub async fn advance(&self, run: &Run, pull: Pull) -> Result<Run> {
+        let begins = pull.stage == Stage::Applying && !self.dry;
         let next = self.renewed(&Run { pull: Some(pull), ..run.clone() });
-        transact!(self.provision.store, |tx| runs::advance(&mut tx, run, &next)
-            .await
-            .map_err(Error::from))?;
+        transact!(self.provision.store, |tx| {
+            match runs::advance(&mut tx, run, &next).await {
+                Ok(()) if begins => self.leave_last(&mut tx).await,
+                done => done,
+            }
+            .map_err(Error::from)
+        })?;
         Ok(next)
+    }
+
+    /// Makes the next run look at every row, whatever becomes of this one: from its first change on the
+    /// directory is no longer what the last complete run has made of it.
+    async fn leave_last(&self, tx: &mut Tx) -> std::result::Result<(), StoreError> {
+        let Some(last) = &self.source.last else { return Ok(()) };
+        let left =
+            LastPull { etag: None, last_modified: None, checksum: String::new(), ..last.clone() };
+        let (instance, id) = (self.connection.instance, self.connection.id);
+        sources::set_last(tx, instance, id, Some(&left)).await
     }
 
     fn renewed(&self, run: &Run) -> Run {
@@ -301,10 +318,7 @@ impl Puller {
     /// known then.
     fn held(&self, run: &Run, batch: &Batch) -> Option<Run> {
         let mut pull = run.pulled();
-        let leaves = |item: &&Item| matches!(item.outcome, Outcome::Suspended | Outcome::Deleted);
-        let leaving = pull.counts.suspended
-            + pull.counts.deleted
-            + count(batch.items.iter().filter(leaves).count());
+        let leaving = pull.left + batch.left;
         let counted = pull.leaving.leaving.max(pull.approved.unwrap_or(0));
         let found = Leaving { leaving, ..pull.leaving };
         if leaving <= counted {
@@ -319,7 +333,10 @@ impl Puller {
         match work {
             _ if work.is_empty() => Ok(Batch::default()),
             Work::Lines { lines, .. } => apply::all(tx, self, author, lines).await,
-            Work::Missing { missing, .. } => self.miss(tx, author, missing).await,
+            Work::Missing { missing, .. } => {
+                self.current(tx, self.caller.schemas.clone()).await?;
+                self.miss(tx, author, missing).await
+            }
         }
     }
 
@@ -373,6 +390,12 @@ impl Puller {
         let mut next = self.renewed(run);
         next.changed = pull.counts.changed();
         pull.seats += batch.seats;
+        pull.left += batch.left;
+        for note in batch.notes {
+            if pull.notes.len() < NOTES_MAX && !pull.notes.contains(&note) {
+                pull.notes.push(note);
+            }
+        }
         match work {
             Work::Lines { lines, unchanged } => {
                 let done = unchanged + count(lines.len());
@@ -388,11 +411,6 @@ impl Puller {
         if let Some(reason) = batch.stopped {
             (next.state, next.ended_at) = (RunState::Failed, Some(self.now()));
             pull.reason = Some(reason);
-        }
-        for note in batch.notes {
-            if pull.notes.len() < NOTES_MAX && !pull.notes.contains(&note) {
-                pull.notes.push(note);
-            }
         }
         next.pull = Some(pull);
         run_items::append(tx, run.instance, run.id, position, &batch.items).await?;
@@ -418,7 +436,11 @@ impl Puller {
             let before = before(after.id)?;
             report::item(kind, Some(before), after, None)
         });
-        Ok(Batch { items: items.collect(), ..Batch::default() })
+        let left = after
+            .iter()
+            .filter(|after| before(after.id).is_some_and(|was| leaves(was, Some(after))));
+        let left = count(left.count());
+        Ok(Batch { items: items.collect(), left, ..Batch::default() })
     }
 
     /// Ends the run: everything is done, and `last` is what the next one is compared with.
@@ -483,6 +505,11 @@ impl Work<'_> {
 /// Whether somebody of this status can enter, or could with a seat.
 fn enters(status: Status) -> bool {
     matches!(status, Status::Active | Status::Blocked)
+}
+
+/// Whether somebody who could enter no longer can.
+fn leaves(before: &Account, after: Option<&Account>) -> bool {
+    enters(before.status) && !after.is_some_and(|after| enters(after.status))
 }
 
 fn count(n: usize) -> i64 {

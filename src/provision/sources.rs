@@ -94,8 +94,15 @@ async fn set(
         },
         next_run_at: was.and_then(|was| was.next_run_at),
         last: was.and_then(|was| was.last.clone()),
-        revision: was.map_or(1, |was| was.revision + 1),
+        revision: was.map_or(1, |was| was.revision),
     };
+    // When it is pulled, and with which password, is nothing that its rows are read by.
+    let as_before = |was: &Source| {
+        was.settings == after.settings && was.account_password == after.account_password
+    };
+    if let Some(was) = was.filter(|was| !as_before(was)) {
+        after.revision = was.revision + 1;
+    }
     if moved(was, &after) {
         // A password for one host is nothing that another one should be told.
         after.password = change.password.clone().flatten();

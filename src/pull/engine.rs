@@ -189,7 +189,7 @@ impl Work<'_> {
 
     /// Reads everything without a change, and asks the guard.
     async fn check<P: People>(&mut self, people: &Arc<P>) -> Result<Survey, Halt> {
-        let begun = self.run.pulled().stage;
+        let begun = self.run.pulled().done > 0 || self.run.checkpoint.is_some();
         let mut survey = Survey::default();
         let mut lines = read(people);
         let mut leaving = 0;
@@ -214,7 +214,6 @@ impl Work<'_> {
         let missing = self.puller.source.settings.mode == Mode::Snapshot && survey.is_complete();
         let found = self.count(&survey, missing, leaving).await?;
         let approved = self.run.pulled().approved.unwrap_or(0);
-        let begun = matches!(begun, Stage::Applying | Stage::Suspending);
         self.stage(|pull| {
             (pull.stage, pull.rows) = (Stage::Checking, survey.rows());
             // What was counted when the run began stays: people who have left since are none any more.

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
-use csv::Writer;
+use csv::{Writer, WriterBuilder};
 
 use super::columns::{EXPORTED, Meaning, known, match_columns};
+use super::format::Separator;
 use super::source::Stop;
 use crate::directory::Account;
 use crate::scim::schemas::Schemas;
@@ -27,7 +28,7 @@ impl<W: Write> Exporter<W> {
     /// and writes its header.
     pub fn begin(into: W, schemas: Schemas, source: Option<&Source>) -> Result<Self, Stop> {
         let columns = columns(&schemas, source)?;
-        let mut writer = Writer::from_writer(into);
+        let mut writer = WriterBuilder::new().delimiter(delimiter(source)).from_writer(into);
         writer.write_record(columns.iter().map(|(name, _)| name)).map_err(Stop::because)?;
         let parsed = columns.into_iter().map(|(_, meaning)| {
             let path = match &meaning {
@@ -66,6 +67,13 @@ impl<W: Write> Exporter<W> {
     pub fn end(mut self) -> Result<(), Stop> {
         self.writer.flush().map_err(Stop::because)
     }
+}
+
+/// What the files of a source have between two cells: one that is separated otherwise would be refused.
+fn delimiter(source: Option<&Source>) -> u8 {
+    let last = source.and_then(|source| Some(source.last.as_ref()?.separator.as_str()));
+    let wanted = source.and_then(|source| source.settings.separator.as_deref()).or(last);
+    wanted.and_then(Separator::from_word).unwrap_or(Separator::Comma).byte()
 }
 
 fn columns(schemas: &Schemas, source: Option<&Source>) -> Result<Vec<(String, Meaning)>, Stop> {

@@ -24,7 +24,7 @@ pub struct Source {
     pub next_run_at: Option<Timestamp>,
     /// What the last complete run found.
     pub last: Option<LastPull>,
-    /// Counts the changes of the settings, from 1.
+    /// Counts the changes of what rows are read by, from 1.
     pub revision: i64,
 }
 

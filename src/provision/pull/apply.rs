@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Action, Batch, Entry, Line, Puller, groups, report};
+use super::groups::{self, Moved};
+use super::{Action, Batch, Entry, Line, Puller, leaves, report};
 use crate::directory::rules::{Claim, claim, overtaken};
 use crate::directory::source::Outcome;
 use crate::directory::{Account, AccountId, Timestamp};
 use crate::provision::resource::Resource;
-use crate::provision::{Caller, Error, Result, Users, users};
+use crate::provision::{Caller, Error, Result, Users, claims, users};
 use crate::scim::ScimError;
 use crate::scim::fold::fold;
 use crate::scim::schemas::Schemas;
+use crate::scim::version::Expected;
 use crate::store::accounts::{self, Sought};
 use crate::store::audit::Author;
 use crate::store::query::Purpose;
@@ -47,10 +49,11 @@ pub(super) async fn find(
 async fn found(
     tx: &mut Tx,
     puller: &Puller,
-    entries: impl Iterator<Item = &Entry>,
+    entries: impl Iterator<Item = &Entry> + Send,
     purpose: Purpose,
 ) -> Result<Found> {
-    let mut keys: Vec<&str> = entries.map(|entry| entry.key.as_str()).collect();
+    let entries: Vec<&Entry> = entries.collect();
+    let mut keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
     keys.sort_unstable();
     let all = find(tx, puller, &keys, purpose).await?;
     let by_name = puller.sought() == Sought::UserName;
@@ -62,7 +65,35 @@ async fn found(
         };
         (key, account)
     });
-    Ok(keyed.collect())
+    let mut found: Found = keyed.collect();
+    if !by_name {
+        add_local(tx, puller, entries, purpose, &mut found).await?;
+    }
+    Ok(found)
+}
+
+/// Adds the Local accounts whose names are those of people whom the connection does not have yet: they
+/// are known by nothing else before they are picked up.
+async fn add_local(
+    tx: &mut Tx,
+    puller: &Puller,
+    entries: Vec<&Entry>,
+    purpose: Purpose,
+    found: &mut Found,
+) -> Result<()> {
+    let fresh = entries.into_iter().filter(|entry| !found.contains_key(&entry.key));
+    let by_name: HashMap<String, String> =
+        fresh.map(|entry| (fold(&entry.name).into_owned(), entry.key.clone())).collect();
+    let mut names: Vec<&str> = by_name.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    let instance = puller.connection.instance;
+    let named = accounts::by_keys(tx, instance, Sought::UserName, &names, purpose).await?;
+    for account in named.into_iter().filter(|account| account.connection.is_none()) {
+        if let Some(key) = by_name.get(fold(&account.user_name).as_ref()) {
+            found.insert(key.clone(), account);
+        }
+    }
+    Ok(())
 }
 
 fn entries(lines: &[Line]) -> impl Iterator<Item = &Entry> {
@@ -148,8 +179,8 @@ pub(super) async fn all(
     let mut work = Applying { caller, author, batch, applied: Vec::new() };
     let found = found(tx, puller, chosen.iter().copied(), Purpose::Change).await?;
     work.entries(tx, &chosen, &found).await?;
-    work.groups(tx).await?;
-    work.report(tx, &schemas).await
+    let moved = work.groups(tx).await?;
+    work.report(tx, &schemas, &moved).await
 }
 
 struct Applying<'w> {
@@ -247,7 +278,9 @@ impl<'w> Applying<'w> {
             }
             (Claim::Own | Claim::PickUp | Claim::Ask, Action::Keep) => {
                 let document = entry.document.clone();
-                Users::replace(tx, caller, author, before.clone(), document).await?;
+                let any = &Expected::ANY;
+                let met = claims::meet::<Users>(tx, caller, author, before.clone(), any).await?;
+                Users::replace(tx, caller, author, met, document).await?;
                 Ok(Some(applied(meaning == Claim::Ask)))
             }
         }
@@ -277,24 +310,19 @@ impl<'w> Applying<'w> {
     }
 
     /// Brings the people who were applied into the groups that their rows name, and out of the others.
-    async fn groups(&mut self, tx: &mut Tx) -> Result<()> {
+    async fn groups(&mut self, tx: &mut Tx) -> Result<Moved> {
         let said: Vec<(AccountId, &[String])> = self
             .applied
             .iter()
             .filter(|applied| !applied.asked && applied.entry.action == Action::Keep)
             .filter_map(|applied| Some((applied.id, applied.entry.groups.as_deref()?)))
             .collect();
-        let refused = groups::settle(tx, self.caller, self.author, &said).await?;
-        self.batch.notes.extend(refused.into_iter().map(|name| {
-            format!(
-                "nobody was brought into the group \"{name}\": it belongs to another connection, or \
-                 waits for an administrator's approval"
-            )
-        }));
-        Ok(())
+        let moved = groups::settle(tx, self.caller, self.author, &said).await?;
+        self.batch.notes.extend(moved.refused.iter().cloned());
+        Ok(moved)
     }
 
-    async fn report(mut self, tx: &mut Tx, schemas: &Schemas) -> Result<Batch> {
+    async fn report(mut self, tx: &mut Tx, schemas: &Schemas, moved: &Moved) -> Result<Batch> {
         let ids: Vec<AccountId> = self.applied.iter().map(|applied| applied.id).collect();
         let after = accounts::some(tx, self.caller.instance, &ids).await?;
         let after: HashMap<AccountId, Account> =
@@ -314,6 +342,14 @@ impl<'w> Applying<'w> {
                 Some(after) => {
                     report::item(&schemas.user, before.as_ref(), after, Some(entry.line))
                 }
+            };
+            self.batch.left +=
+                i64::from(before.as_ref().is_some_and(|was| leaves(was, after.get(id))));
+            let item = match moved.of.get(id) {
+                Some(groups) if before.is_some() => item
+                    .or_else(|| Some(plain(Outcome::Updated)))
+                    .map(|item| report::with(item, groups)),
+                _ => item,
             };
             match item {
                 Some(item) => self.batch.items.push(item),

@@ -18,6 +18,18 @@ use super::Puller;
 /// The groups of a connection that some people are in, by folded names.
 pub(super) struct Belonging(HashMap<AccountId, BTreeSet<String>>);
 
+/// What became of people and their groups.
+#[derive(Default)]
+pub(super) struct Moved {
+    /// The names of the groups that somebody was in and is in, if they differ.
+    pub(super) of: HashMap<AccountId, (Vec<String>, Vec<String>)>,
+    /// Which groups cannot be the connection's, and why.
+    pub(super) refused: Vec<String>,
+}
+
+/// The characters of a name that a note quotes.
+const QUOTED_CHARS_MAX: usize = 100;
+
 impl Belonging {
     /// Whether somebody is in exactly the groups of these names.
     pub(super) fn same(&self, account: AccountId, names: &[String]) -> bool {
@@ -56,9 +68,10 @@ pub(super) async fn settle(
     caller: &Caller,
     author: &Author,
     said: &[(AccountId, &[String])],
-) -> Result<Vec<String>> {
+) -> Result<Moved> {
+    let mut moved = Moved::default();
     if said.is_empty() {
-        return Ok(Vec::new());
+        return Ok(moved);
     }
     let ids: Vec<AccountId> = said.iter().map(|(id, _)| *id).collect();
     let mut named: BTreeMap<String, &str> = BTreeMap::new();
@@ -66,19 +79,19 @@ pub(super) async fn settle(
         named.entry(fold(name).into_owned()).or_insert(name);
     }
     let mut by_key: HashMap<String, Group> = HashMap::new();
-    let mut refused = Vec::new();
     for (key, name) in named {
         match group(tx, caller, author, &key, name).await? {
-            Some(group) => drop(by_key.insert(key, group)),
-            None => refused.push(name.to_owned()),
+            Ok(group) => drop(by_key.insert(key, group)),
+            Err(reason) => moved.refused.push(refusal(name, &reason)),
         }
     }
     let mut changes: BTreeMap<GroupId, (Vec<String>, Vec<String>)> = BTreeMap::new();
-    let is: BTreeSet<(AccountId, GroupId)> = present(tx, caller, &ids)
-        .await?
-        .into_iter()
-        .map(|one| (AccountId(one.member.0), one.group))
-        .collect();
+    let present = present(tx, caller, &ids).await?;
+    let mut names: HashMap<GroupId, String> =
+        by_key.values().map(|group| (group.id, group.display_name.clone())).collect();
+    names.extend(present.iter().map(|one| (one.group, one.display.clone())));
+    let is: BTreeSet<(AccountId, GroupId)> =
+        present.iter().map(|one| (AccountId(one.member.0), one.group)).collect();
     let wanted: BTreeSet<(AccountId, GroupId)> = said
         .iter()
         .flat_map(|(id, names)| {
@@ -92,13 +105,29 @@ pub(super) async fn settle(
     for (account, group) in is.difference(&wanted) {
         changes.entry(*group).or_default().1.push(account.to_string());
     }
+    for (account, _) in is.symmetric_difference(&wanted) {
+        let named = |all: &BTreeSet<(AccountId, GroupId)>| {
+            let of = all.iter().filter(|(one, _)| one == account);
+            let mut of: Vec<String> = of.filter_map(|(_, id)| names.get(id).cloned()).collect();
+            of.sort_unstable();
+            of
+        };
+        if !moved.of.contains_key(account) {
+            moved.of.insert(*account, (named(&is), named(&wanted)));
+        }
+    }
     for (id, (joining, leaving)) in changes {
         let Some(group) = owned(tx, caller, &Narrow::Id(id.0)).await? else { continue };
         let change = MemberChange::of(joining, leaving);
         let document = group.document.clone();
         keep(tx, caller, author, group, document, change).await?;
     }
-    Ok(refused)
+    Ok(moved)
+}
+
+fn refusal(name: &str, reason: &str) -> String {
+    let quoted: String = name.chars().take(QUOTED_CHARS_MAX).collect();
+    format!("nobody is brought into the group \"{quoted}\": {reason}")
 }
 
 async fn owned(tx: &mut Tx, caller: &Caller, narrow: &Narrow) -> Result<Option<Group>> {
@@ -108,24 +137,25 @@ async fn owned(tx: &mut Tx, caller: &Caller, narrow: &Narrow) -> Result<Option<G
     Ok(found)
 }
 
-/// The connection's group of a name, new or picked up where it has none.
+/// The connection's group of a name, new or picked up where it has none; or why there can be none.
 async fn group(
     tx: &mut Tx,
     caller: &Caller,
     author: &Author,
     key: &str,
     name: &str,
-) -> Result<Option<Group>> {
+) -> Result<std::result::Result<Group, String>> {
     if let Some(group) = owned(tx, caller, &Narrow::DisplayName(key.to_owned())).await? {
-        return Ok(Some(group));
+        return Ok(Ok(group));
     }
     let mut document = Document::new();
     document.insert("displayName".to_owned(), name.into());
     let sent = SentGroup { document, members: None };
     // Nothing has been written when a name is refused.
     match Groups::create(tx, caller, author, author.ids, sent).await {
-        Ok(group) => Ok(Some(group).filter(|group| group.connection == Some(caller.connection))),
-        Err(Error::Refused(_)) => Ok(None),
+        Ok(group) if group.connection == Some(caller.connection) => Ok(Ok(group)),
+        Ok(_) => Ok(Err("it is Local, and an administrator has to agree first".to_owned())),
+        Err(Error::Refused(refusal)) => Ok(Err(refusal.detail)),
         Err(error) => Err(error),
     }
 }

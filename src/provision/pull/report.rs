@@ -42,6 +42,18 @@ pub(super) fn item(
     })
 }
 
+/// The same, with the groups that the person was in and is in.
+pub(super) fn with(mut item: Item, groups: &(Vec<String>, Vec<String>)) -> Item {
+    let (was, is) = groups;
+    let mut detail = item.detail.take().unwrap_or_else(|| json!({ "before": {}, "after": {} }));
+    for (side, names) in [("before", was), ("after", is)] {
+        if let Some(Value::Object(side)) = detail.get_mut(side) {
+            side.insert("groups".to_owned(), json!(names));
+        }
+    }
+    Item { detail: Some(detail), ..item }
+}
+
 /// The one word that matters most: what it means for the person's access, then where the account comes
 /// from.
 fn outcome(before: Option<&Account>, after: &Account) -> Outcome {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use scimd::provision::pull::Worker;
-use scimd::store::runs::{RunState};
+use scimd::store::runs::RunState;
 use tokio::sync::Barrier;
 
 fn numbered(from: usize, to: usize, rest: &str) -> Vec<String> {
@@ -230,7 +230,11 @@ both! {
 }
 
 impl Csv {
-    async fn work_again(&self, run: scimd::store::runs::Run, ended: bool) -> crate::support::csv::Pulled {
+    async fn work_again(
+        &self,
+        run: scimd::store::runs::Run,
+        ended: bool,
+    ) -> crate::support::csv::Pulled {
         if !ended {
             return self.work(run).await;
         }

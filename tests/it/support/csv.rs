@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use scimd::directory::source::{MatchBy, Mode, Passwords, Place};
-use scimd::directory::{
-    Account, Connection, ConnectionKind, Guard, PickUp, Pull, SourceSettings,
-};
+use scimd::directory::{Account, Connection, ConnectionKind, Guard, PickUp, Pull, SourceSettings};
 use scimd::keys::vault::Vault;
 use scimd::provision::Result;
 use scimd::provision::pull::Worker;
