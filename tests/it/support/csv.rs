@@ -58,11 +58,12 @@ pub(crate) fn settings(place: Place) -> SourceSettings {
 /// A file of people: each row has a user name, from which the required columns are made, and the cells
 /// of the columns in `more`.
 pub(crate) fn file(more: &str, rows: &[&str]) -> String {
-    let glue = |rest: &str| if rest.is_empty() { String::new() } else { format!(",{rest}") };
-    let mut text = format!("{COLUMNS}{}\n", glue(more));
+    let more = if more.is_empty() { String::new() } else { format!(",{more}") };
+    let mut text = format!("{COLUMNS}{more}\n");
     for row in rows {
-        let (name, rest) = row.split_once(',').unwrap_or((row, ""));
-        text += &format!("{name},{name},Test,{name}@example.com{}\n", glue(rest));
+        let name = row.split(',').next().unwrap();
+        let rest = &row[name.len()..];
+        text += &format!("{name},{name},Test,{}@example.com{rest}\n", name.trim());
     }
     text
 }
