@@ -21,7 +21,7 @@ use crate::store::accounts::{self, Sought};
 use crate::store::audit::Author;
 use crate::store::query::Purpose;
 use crate::store::run_items::Item;
-use crate::store::{Tx, schemas};
+use crate::store::{StoreError, Tx, schemas};
 
 /// People by what they are matched with.
 type Found = HashMap<String, Account>;
@@ -251,6 +251,9 @@ impl<'w> Applying<'w> {
         let meaning =
             claim(before.connection, caller.connection, caller.settings.pick_up, before.protected);
         let id = before.id;
+        // Rows before it may have linked the account to its manager: who writes it must know.
+        let now = accounts::some(tx, caller.instance, &[id]).await?.pop();
+        let now = now.ok_or(StoreError::Stale)?;
         let applied = |asked| Applied { entry, before: Some(before.clone()), id, asked };
         match (meaning, entry.action) {
             (Claim::Foreign, _) => Err(refusal(
@@ -267,19 +270,19 @@ impl<'w> Applying<'w> {
                 "the account is Local: a connection suspends and deletes its own people only",
             )),
             (Claim::Own, Action::Delete) => {
-                Users::delete(tx, caller, author, before.clone()).await?;
+                Users::delete(tx, caller, author, now).await?;
                 Ok(Some(applied(false)))
             }
             (Claim::Own, Action::Suspend) => {
-                let mut document = before.document.clone();
+                let mut document = now.document.clone();
                 document.insert("active".to_owned(), Value::Bool(false));
-                Users::replace(tx, caller, author, before.clone(), document).await?;
+                Users::replace(tx, caller, author, now, document).await?;
                 Ok(Some(applied(false)))
             }
             (Claim::Own | Claim::PickUp | Claim::Ask, Action::Keep) => {
                 let document = entry.document.clone();
                 let any = &Expected::ANY;
-                let met = claims::meet::<Users>(tx, caller, author, before.clone(), any).await?;
+                let met = claims::meet::<Users>(tx, caller, author, now, any).await?;
                 Users::replace(tx, caller, author, met, document).await?;
                 Ok(Some(applied(meaning == Claim::Ask)))
             }

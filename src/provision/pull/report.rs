@@ -58,7 +58,8 @@ pub(super) fn with(mut item: Item, groups: &(Vec<String>, Vec<String>)) -> Item 
 /// from.
 fn outcome(before: Option<&Account>, after: &Account) -> Outcome {
     let was = before.map(|before| before.status);
-    let picked_up = before.map_or(after.version > 1, |before| before.connection.is_none());
+    // A new account may have been linked to its manager since: its version says nothing.
+    let picked_up = before.is_some_and(|before| before.connection.is_none());
     match (was, after.status) {
         (was, Status::Blocked) if was != Some(Status::Blocked) => Outcome::Blocked,
         (None, _) if !picked_up => Outcome::Created,

@@ -71,6 +71,7 @@ both! {
         let calm = Csv::on(&other).await;
         calm.pull(rows(1)).await;
         let expected = calm.pull(rows(2)).await;
+        assert_eq!(expected.end(), "done");
         let csv = Csv::on(&database).await;
         csv.pull(rows(1)).await;
         csv.upload(rows(2)).await;
