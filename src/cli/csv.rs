@@ -1,14 +1,14 @@
 //! People from CSV files: sources, documents and what is set about them. Runs are in [`super::pulls`].
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek as _, SeekFrom, Write};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::args::{ConnectionArg, CsvCommand, InstanceArg, SourceArgs};
-use super::output::{Text, or_dash};
+use super::output::{Text, or_dash, with};
 use super::pulls;
 use super::session::{Session, plain, quoted};
 use crate::directory::source::{Column, MatchBy, Mode, Passwords, Place};
@@ -17,15 +17,19 @@ use crate::directory::{
     Window,
 };
 use crate::keys::vault::{Purpose, Secret};
-use crate::provision::documents::{DOCUMENT_PART_BYTES, Part};
+use crate::provision::documents::{DOCUMENT_BYTES_MAX, DOCUMENT_PART_BYTES, Part};
 use crate::provision::setup::NewConnection;
 use crate::provision::sources::SourceChange;
+use crate::pull::columns::{Meaning, check_meaning};
 use crate::pull::export::{Exporter, GROUP_SEPARATOR};
 use crate::pull::remote::Remote;
 use crate::store::sources::Source;
 
 /// The people that are read at once for an export.
 const EXPORT_PAGE: i64 = 500;
+
+/// The bytes that are read of the standard input: as many as a document has.
+const SPOOL_BYTES_MAX: u64 = DOCUMENT_BYTES_MAX.unsigned_abs();
 
 /// The bytes of a password that are read.
 const PASSWORD_BYTES_MAX: u64 = 4_096;
@@ -132,14 +136,15 @@ async fn create(
         bail!("say where the file is: --document NAME, --file PATH, or --url URL");
     }
     // What cannot be set must not leave a connection behind.
-    check(args, &changed(None, args)?)?;
     let instance = session.instance(at.instance.as_deref()).await?.id;
+    check(session, instance, args, &mut changed(None, args)?).await?;
+    let secret = secret(args)?;
     let status = if enable { ConnectionStatus::Enabled } else { ConnectionStatus::Draft };
     let new = NewConnection { kind: ConnectionKind::Csv, name, profile: None, status };
     let author = session.provision.operator();
     let created = session.provision.create_connection(&author, instance, new).await;
     let connection = created.map_err(plain)?;
-    let source = set(session, &connection, args).await?;
+    let source = set_with(session, &connection, args, secret).await?;
     show_source(session, &connection, &source).await
 }
 
@@ -148,12 +153,25 @@ async fn set(
     connection: &Connection,
     args: &SourceArgs,
 ) -> Result<Source> {
+    let secret = secret(args)?;
+    set_with(session, connection, args, secret).await
+}
+
+/// The password that the standard input has, if it has to have one.
+fn secret(args: &SourceArgs) -> Result<Option<Secret>> {
+    if args.password_stdin || args.account_password_stdin { password().map(Some) } else { Ok(None) }
+}
+
+async fn set_with(
+    session: &mut Session<'_>,
+    connection: &Connection,
+    args: &SourceArgs,
+    secret: Option<Secret>,
+) -> Result<Source> {
     let before = session.provision.source(connection).await.map_err(plain)?;
-    let settings = changed(before.as_ref().map(|source| &source.settings), args)?;
-    check(args, &settings)?;
+    let mut settings = changed(before.as_ref().map(|source| &source.settings), args)?;
+    check(session, connection.instance, args, &mut settings).await?;
     let mut change = SourceChange { settings: Some(settings), ..SourceChange::default() };
-    let secret =
-        if args.password_stdin || args.account_password_stdin { Some(password()?) } else { None };
     let seal = |purpose| -> Result<Option<String>> {
         let Some(secret) = &secret else { return Ok(None) };
         let vault = session.vault()?;
@@ -173,10 +191,21 @@ async fn set(
     session.provision.set_source(&author, connection, change).await.map_err(plain)
 }
 
-/// Refuses an address that could never be fetched from.
-fn check(args: &SourceArgs, settings: &SourceSettings) -> Result<()> {
-    if let Place::Remote { url, user } = &settings.place {
-        Remote::parse(url, user.clone(), None)?;
+/// Refuses an address that could never be fetched from, and columns that can mean nothing; an address is
+/// written as it will be asked.
+async fn check(
+    session: &Session<'_>,
+    instance: InstanceId,
+    args: &SourceArgs,
+    settings: &mut SourceSettings,
+) -> Result<()> {
+    let schemas = session.provision.current_schemas(instance).await.map_err(plain)?;
+    for column in &settings.columns {
+        check_meaning(&column.name, &Meaning::read(&column.meaning), &schemas)?;
+    }
+    if let Place::Remote { url, user } = &mut settings.place {
+        let remote = Remote::parse(url, user.clone(), None)?;
+        remote.url().clone_into(url);
         if args.password_stdin && user.is_none() {
             bail!("a password needs a user: --user NAME");
         }
@@ -209,7 +238,9 @@ fn place(args: &SourceArgs) -> Option<Place> {
 fn changed(before: Option<&SourceSettings>, args: &SourceArgs) -> Result<SourceSettings> {
     let mut settings = match (before, place(args)) {
         (Some(before), None) => before.clone(),
-        (Some(before), Some(place)) => SourceSettings { place, ..before.clone() },
+        (Some(before), Some(place)) => {
+            SourceSettings { place: as_before(place, &before.place), ..before.clone() }
+        }
         (None, Some(place)) => fresh(place),
         (None, None) => bail!("say where the file is: --document NAME, --file PATH, or --url URL"),
     };
@@ -259,6 +290,18 @@ fn put(columns: &mut Vec<Column>, name: &str, meaning: &str) {
     }
 }
 
+/// A place at the host of another one, for the same user if nobody names one.
+fn as_before(place: Place, before: &Place) -> Place {
+    match (place, before) {
+        (Place::Remote { url, user: None }, Place::Remote { url: was, user })
+            if url.split('/').nth(2) == was.split('/').nth(2) =>
+        {
+            Place::Remote { url, user: user.clone() }
+        }
+        (place, _) => place,
+    }
+}
+
 fn fresh(place: Place) -> SourceSettings {
     SourceSettings {
         place,
@@ -303,9 +346,11 @@ async fn show_source(
     let runs = session.provision.pulls(connection.instance, connection.id, 5).await;
     let runs = runs.map_err(plain)?;
     let settings = &source.settings;
+    // The query of an address may hold a token.
+    let shown = with(json!(settings), [("place", settings.place.to_string().into())]);
     let json = json!({
         "connection": connection,
-        "settings": settings,
+        "settings": shown,
         "has_password": source.password.is_some(),
         "has_account_password": source.account_password.is_some(),
         "schedule": source.schedule,
@@ -359,7 +404,12 @@ async fn upload(
     };
     let name = name.or_else(own_name).context("say what to call the document: --name NAME")?;
     let from: Box<dyn Read + Send> = if file == "-" {
-        Box::new(io::stdin())
+        // While it comes, nobody must wait for the database.
+        let mut spool = tempfile::tempfile().context("a temporary file cannot be made")?;
+        io::copy(&mut io::stdin().take(1 + SPOOL_BYTES_MAX), &mut spool)
+            .context("the standard input cannot be read")?;
+        spool.seek(SeekFrom::Start(0)).context("the temporary file cannot be read")?;
+        Box::new(spool)
     } else {
         Box::new(File::open(&file).with_context(|| format!("{file} cannot be read"))?)
     };
@@ -450,7 +500,7 @@ async fn columns(session: &mut Session<'_>, wanted: &ConnectionArg) -> Result<()
             ("bytes", look.bytes.to_string()),
         ])?;
         let rows = look.columns.iter().enumerate().map(|(place, column)| {
-            let meaning = column.meaning.as_ref().map(crate::pull::columns::Meaning::text);
+            let meaning = column.meaning.as_ref().map(Meaning::text);
             let said = match (&column.meaning, column.guessed) {
                 (None, _) => "nothing",
                 (Some(_), true) => "guessed",

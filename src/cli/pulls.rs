@@ -59,6 +59,10 @@ pub(super) async fn run(session: &mut Session<'_>, command: CsvCommand) -> Resul
         }
         CsvCommand::Resume(wanted) => {
             let run = of(session, &wanted).await?;
+            if run.state == RunState::Held {
+                let program = &session.program;
+                bail!("the run is held: let it go on with `{program} csv continue {}`", run.id);
+            }
             let run = session.provision.take_up(&run).await.map_err(plain)?;
             let run = watched(session, run).await?;
             finished(session, &run, None, Lines::Counted).await
@@ -89,7 +93,10 @@ async fn of(session: &Session<'_>, wanted: &RunArg) -> Result<Run> {
     let found = session.provision.run(instance, wanted.run).await.map_err(plain)?;
     let program = &session.program;
     found.filter(|run| run.pull.is_some()).with_context(|| {
-        format!("there is no run {} of a file; `{program} csv runs` lists them", wanted.run)
+        format!(
+            "there is no run {} of a file; `{program} csv runs CONNECTION` lists them",
+            wanted.run
+        )
     })
 }
 
@@ -147,14 +154,19 @@ async fn finished(
     })?;
     let program = &session.program;
     let reason = run.pull.as_ref().and_then(|pull| pull.reason.clone()).unwrap_or_default();
+    let id = run.id;
     match run.state {
-        RunState::Open | RunState::Done | RunState::Cancelled => Ok(()),
+        RunState::Done | RunState::Cancelled => Ok(()),
+        // Whoever only asks for a report is told how far it is.
+        RunState::Open if lines == Lines::Shown && export.is_none() => Ok(()),
+        RunState::Open => bail!(
+            "the run is not at its end: somebody else goes on with it, or `{program} csv resume {id}`"
+        ),
         RunState::Failed => bail!("the run stopped: {reason}"),
         RunState::Held => bail!(
             "the run is held, nothing more was changed: {reason}; who that is says `{program} csv \
-             dry-run`; then let it go on with `{program} csv continue {id}`, or end it with `{program} \
-             csv cancel {id}`",
-            id = run.id
+             dry-run CONNECTION`; then let it go on with `{program} csv continue {id}`, or end it with `{program} \
+             csv cancel {id}`"
         ),
     }
 }

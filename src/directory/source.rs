@@ -129,6 +129,8 @@ pub struct Pull {
     pub stage: Stage,
     /// The SHA-256 of the file, in hexadecimal.
     pub checksum: Option<String>,
+    /// The revision of the settings with which it is read.
+    pub revision: i64,
     /// The bytes of the file.
     pub bytes: i64,
     /// The rows of the file, once they have been counted.
@@ -244,6 +246,8 @@ pub struct LastPull {
     pub encoding: String,
     /// The same, of the fields.
     pub separator: String,
+    /// Whether the last row ends with a line break.
+    pub ends_a_line: bool,
     /// Whether nothing was left out, so that the same file has nothing new to say.
     pub is_settled: bool,
 }

@@ -21,13 +21,13 @@ use super::{Caller, Error, Provision, Result, not_found, standing, transact};
 use crate::directory::guard::Leaving;
 use crate::directory::source::{MatchBy, Stage};
 use crate::directory::{
-    Account, AccountId, Connection, ConnectionId, InstanceId, LastPull, Pull, Status, Timestamp,
+    Account, AccountId, Connection, ConnectionId, InstanceId, LastPull, Pull, Scope, Status,
+    Timestamp,
 };
 use crate::scim::Document;
 use crate::scim::schemas::Schemas;
 use crate::store::accounts::{self, Listed, Sought};
 use crate::store::audit::Author;
-use crate::store::query::Purpose;
 use crate::store::run_items::{self, Item};
 use crate::store::runs::{self, Run, RunState};
 use crate::store::sources::{self, Source};
@@ -214,8 +214,7 @@ impl Puller {
         let Some(last) = &self.source.last else { return Ok(()) };
         let left =
             LastPull { etag: None, last_modified: None, checksum: String::new(), ..last.clone() };
-        let (instance, id) = (self.connection.instance, self.connection.id);
-        sources::set_last(tx, instance, id, Some(&left)).await
+        sources::set_last(tx, &self.source, &left).await
     }
 
     fn renewed(&self, run: &Run) -> Run {
@@ -238,12 +237,18 @@ impl Puller {
         Ok(keyed.collect())
     }
 
-    /// How many of the connection's people with these keys can enter now.
-    pub async fn count_entering(&self, keys: &[&str]) -> Result<i64> {
+    /// How many people would lose their access by some lines: whom they disable or delete, and who is in no
+    /// sync group any more by the groups that they name. Local people who would be picked up for it are among
+    /// those who have it now, too.
+    pub async fn count_leaving(&self, lines: &[Line]) -> Result<Leaving> {
+        let scoped = self.connection.settings.scope == Scope::Groups;
+        let counts = |entry: &&Entry| entry.leaves() || (scoped && entry.groups.is_some());
+        let entries: Vec<&Entry> = apply::entries(lines).filter(counts).collect();
+        if entries.is_empty() {
+            return Ok(Leaving::default());
+        }
         let mut tx = self.provision.store.read().await?;
-        let found = apply::find(&mut tx, self, keys, Purpose::Look).await?;
-        let own = found.iter().filter(|account| account.connection == Some(self.connection.id));
-        Ok(count(own.filter(|account| enters(account.status)).count()))
+        apply::count_leaving(&mut tx, self, &entries).await
     }
 
     /// Those lines that would change something or are refused, by their places, and whether each is about
@@ -447,10 +452,9 @@ impl Puller {
     pub async fn finish(&self, run: &Run, last: Option<LastPull>) -> Result<Run> {
         let mut next = self.renewed(run);
         (next.state, next.ended_at) = (RunState::Done, Some(self.now()));
-        let (instance, id) = (self.connection.instance, self.connection.id);
         transact!(self.provision.store, |tx| {
             match (runs::advance(&mut tx, run, &next).await, &last) {
-                (Ok(()), Some(last)) => sources::set_last(&mut tx, instance, id, Some(last)).await,
+                (Ok(()), Some(last)) => sources::set_last(&mut tx, &self.source, last).await,
                 (done, _) => done,
             }
             .map_err(Error::from)

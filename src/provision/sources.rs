@@ -163,6 +163,13 @@ fn check(settings: &SourceSettings) -> Result<()> {
         Place::Folder { path } => vec![path],
         Place::Document { name } => vec![name],
     };
+    let rest = match &settings.place {
+        Place::Remote { url, .. } => url.strip_prefix("https://"),
+        Place::Folder { .. } | Place::Document { .. } => Some("file"),
+    };
+    if rest.is_none_or(|rest| rest.starts_with('/')) {
+        return refuse("the address", "must begin with https:// and the name of a host".to_owned());
+    }
     let fits = |text: &str| !text.is_empty() && text.chars().count() <= PLACE_CHARS_MAX;
     if texts.iter().any(|text| !fits(text) || text.chars().any(char::is_control)) {
         let reason = format!("must have 1 to {PLACE_CHARS_MAX} characters, no control characters");
@@ -190,7 +197,7 @@ async fn forget(tx: &mut Tx, author: &Author, connection: &Connection) -> Result
     if sources::find(tx, instance, id).await?.is_none() {
         return Err(no_source(connection));
     }
-    sources::set_last(tx, instance, id, None).await?;
+    sources::forget_last(tx, instance, id).await?;
     let event = author.event(Category::Settings, "connection.source_reset", "connection", id.0);
     Ok(audit::append(tx, instance, &[event]).await?)
 }

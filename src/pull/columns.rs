@@ -132,7 +132,7 @@ pub fn match_columns(
         let Some(meaning) = said(name).filter(|meaning| *meaning != Meaning::Ignored) else {
             continue;
         };
-        check(name, &meaning, schemas)?;
+        check_meaning(name, &meaning, schemas)?;
         let text = meaning.text().to_ascii_lowercase();
         let several = meaning == Meaning::Groups;
         if let Some(other) = taken.insert(text, name.clone()).filter(|_| !several) {
@@ -172,7 +172,8 @@ fn fits(meaning: &Meaning, settings: &SourceSettings) -> bool {
     }
 }
 
-fn check(name: &str, meaning: &Meaning, schemas: &Schemas) -> Result<(), ColumnError> {
+/// Refuses a column that is to mean an attribute which no schema has.
+pub fn check_meaning(name: &str, meaning: &Meaning, schemas: &Schemas) -> Result<(), ColumnError> {
     let Meaning::Attribute(path) = meaning else { return Ok(()) };
     let resolved = Path::parse(path).and_then(|path| path.resolve(&schemas.user).map(drop));
     resolved.map_err(|error| ColumnError::Attribute(name.to_owned(), error.detail))

@@ -35,8 +35,6 @@ pub struct CsvSource {
     pub revision: i64,
     /// The password for the address.
     pub password: Option<Secret>,
-    /// Whether new people without a password of their own get the default one.
-    pub has_default_password: bool,
     /// What the last complete run found.
     pub last: Option<LastPull>,
     /// The schemas of the instance.
@@ -57,11 +55,11 @@ pub struct CsvFile {
     validators: Validators,
     checksum: String,
     form: Form,
+    ends_a_line: bool,
     header: Vec<String>,
     columns: Vec<Matched>,
     settings: SourceSettings,
     revision: i64,
-    has_default_password: bool,
     schemas: Arc<Schemas>,
 }
 
@@ -153,18 +151,18 @@ impl CsvSource {
                 "there is no document \"{name}\" yet: upload it with `csv upload`"
             )));
         };
-        let mut position = 0;
+        let (mut context, mut position) = (Context::new(&SHA256), 0);
         while let Some(part) = self
             .provision
             .document_part(self.instance, &document, position)
             .await
             .map_err(unavailable)?
         {
+            context.update(&part);
             into.write_all(&part).map_err(no_space)?;
             position += 1;
         }
-        let length = into.stream_position().map_err(no_space)?;
-        if i64::try_from(length).ok() != Some(document.bytes) {
+        if hex(context.finish().as_ref()) != document.checksum {
             return Err(Stop::because(format!(
                 "a newer version of the document \"{name}\" took the place of the one that was being \
                  read: the next run reads it"
@@ -192,9 +190,10 @@ impl CsvSource {
             })?;
             let rows = Rows::open(&mut spool.file, &form).map_err(Stop::because)?;
             let header = rows.header().to_vec();
-            Ok::<_, Stop>((spool, form, header))
+            let ends_a_line = ends_a_line(&mut spool.file).map_err(Stop::because)?;
+            Ok::<_, Stop>((spool, form, header, ends_a_line))
         });
-        let (spool, form, header) = opened.await.map_err(Stop::because)??;
+        let (spool, form, header, ends_a_line) = opened.await.map_err(Stop::because)??;
         let columns =
             match_columns(&self.settings, &self.schemas, &header).map_err(Stop::because)?;
         Ok(CsvFile {
@@ -203,11 +202,11 @@ impl CsvSource {
             validators: spool.validators,
             checksum: spool.checksum,
             form,
+            ends_a_line,
             header,
             columns,
             settings: self.settings.clone(),
             revision: self.revision,
-            has_default_password: self.has_default_password,
             schemas: self.schemas.clone(),
         })
     }
@@ -232,8 +231,11 @@ impl CsvSource {
                 last.separator
             )));
         }
-        if last.revision != self.revision {
-            return Ok(());
+        if last.ends_a_line && !file.ends_a_line {
+            return Err(Stop::because(
+                "the last row of the file does not end with a line break, as it did before: was the \
+                 download or the export cut short? Export it again",
+            ));
         }
         let meant = |columns: &[Matched]| -> Vec<Meaning> {
             columns.iter().filter_map(|column| column.meaning.clone()).collect()
@@ -309,6 +311,7 @@ impl People for CsvFile {
             header: self.header.clone(),
             encoding: self.form.encoding.word().to_owned(),
             separator: self.form.separator.word().to_owned(),
+            ends_a_line: self.ends_a_line,
             is_settled: false,
         }
     }
@@ -334,9 +337,8 @@ impl People for CsvFile {
     }
 
     fn read(&self, each: &mut dyn FnMut(Line) -> bool) -> Result<(), Stop> {
-        let reader =
-            Reader::new(&self.settings, &self.schemas, &self.columns, self.has_default_password)
-                .map_err(|error| Stop::because(error.detail))?;
+        let reader = Reader::new(&self.settings, &self.schemas, &self.columns)
+            .map_err(|error| Stop::because(error.detail))?;
         for row in self.rows()? {
             if !each(reader.line(row.map_err(Stop::because)?)) {
                 break;
@@ -359,7 +361,17 @@ pub fn wanted(settings: &SourceSettings) -> Result<Wanted, Stop> {
     Ok(Wanted { encoding: encoding.transpose()?, separator: separator.transpose()? })
 }
 
+/// Whether a file ends with the end of a line, in any encoding.
+fn ends_a_line(file: &mut File) -> io::Result<bool> {
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(2)))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    Ok(end.iter().any(|byte| matches!(byte, b'\n' | b'\r')))
+}
+
 fn copy(mut from: File, mut into: File, limit: u64) -> Result<Spool, Stop> {
+    let before = from.metadata().map_err(Stop::because)?;
     let (mut context, mut bytes) = (Context::new(&SHA256), 0);
     let mut buffer = vec![0; COPY_BYTES];
     loop {
@@ -378,6 +390,14 @@ fn copy(mut from: File, mut into: File, limit: u64) -> Result<Spool, Stop> {
         }
         context.update(part);
         into.write_all(part).map_err(no_space)?;
+    }
+    let after = from.metadata().map_err(Stop::because)?;
+    let is_same = before.modified().ok() == after.modified().ok() && after.len() == bytes;
+    if !is_same {
+        return Err(Stop::because(
+            "the file was being written while it was read: write it under another name and rename it \
+             when it is complete",
+        ));
     }
     into.seek(SeekFrom::Start(0)).map_err(no_space)?;
     Ok(Spool {

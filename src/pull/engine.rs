@@ -13,15 +13,18 @@ use tokio::task::spawn_blocking;
 
 use super::source::{Fetched, People, Source, Stop};
 use super::survey::Survey;
-use crate::directory::source::{Mode, Stage};
+use crate::directory::source::{Mode, Passwords, Stage};
 use crate::directory::{LastPull, Pull, guard::Leaving};
-use crate::provision::pull::{Line, PULL_LEASE, Puller};
+use crate::provision::pull::{Entry, Line, PULL_LEASE, Puller};
 use crate::provision::{self, Error};
 use crate::store::StoreError;
 use crate::store::runs::{Run, RunState};
 
 /// The lines that are applied in one transaction.
 pub const BATCH_LINES: usize = 250;
+
+/// The groups that they name together, before fewer lines are taken.
+const BATCH_GROUPS: usize = 1_000;
 
 /// The people whose presence is looked up at once.
 const LISTED_AT_ONCE: i64 = 500;
@@ -168,12 +171,16 @@ impl Work<'_> {
             return self.unchanged().await;
         }
         let (bytes, notes) = (people.bytes(), people.notes());
-        if begun.as_ref() == Some(&seen.checksum) {
+        // An agreement, and a place in a file, count for one reading of it.
+        let was = self.run.pulled();
+        if begun.as_ref() == Some(&seen.checksum) && was.revision == revision {
             return Ok(Some(people));
         }
-        let mut pull = Pull { checksum: Some(seen.checksum), bytes, notes, ..Pull::default() };
+        let checksum = Some(seen.checksum);
+        let mut pull = Pull { checksum, revision, bytes, notes, ..Pull::default() };
         if begun.is_some() {
-            let note = "the file was another one when the run was gone on with: it began anew";
+            let note = "the file, or how it is read, was another when the run was gone on with: it began \
+                        anew";
             pull.notes.push(note.to_owned());
         }
         let run = self.puller.start_over(&self.run, pull).await?;
@@ -189,21 +196,15 @@ impl Work<'_> {
 
     /// Reads everything without a change, and asks the guard.
     async fn check<P: People>(&mut self, people: &Arc<P>) -> Result<Survey, Halt> {
-        let begun = self.run.pulled().done > 0 || self.run.checkpoint.is_some();
-        let mut survey = Survey::default();
+        let was = self.run.pulled();
+        let begun = was.done > 0 || self.run.checkpoint.is_some();
+        let mut survey = Survey::new(self.puller.source.settings.match_by);
         let mut lines = read(people);
-        let mut leaving = 0;
+        let mut found = Leaving::default();
         while let Some(batch) = lines.batches.recv().await {
-            let keys: Vec<&str> = batch
-                .iter()
-                .filter_map(|line| match line {
-                    Line::Entry(entry) if entry.leaves() => Some(entry.key.as_str()),
-                    _ => None,
-                })
-                .collect();
-            if !keys.is_empty() {
-                leaving += self.puller.count_entering(&keys).await?;
-            }
+            let leaving = self.puller.count_leaving(&batch).await?;
+            found.leaving += leaving.leaving;
+            found.present += leaving.present;
             for line in &batch {
                 survey.note(line);
             }
@@ -211,27 +212,27 @@ impl Work<'_> {
         }
         lines.ended().await?;
         survey.close()?;
-        let missing = self.puller.source.settings.mode == Mode::Snapshot && survey.is_complete();
-        let found = self.count(&survey, missing, leaving).await?;
-        let approved = self.run.pulled().approved.unwrap_or(0);
-        self.stage(|pull| {
-            (pull.stage, pull.rows) = (Stage::Checking, survey.rows());
-            // What was counted when the run began stays: people who have left since are none any more.
-            if !begun {
-                pull.leaving = found;
+        self.count(&survey, &mut found).await?;
+        // Who has left since the run began is no more among those who are counted now.
+        let judged = if begun {
+            Leaving {
+                leaving: was.left + found.leaving,
+                present: was.leaving.present.max(found.present),
             }
+        } else {
+            found
+        };
+        let admitted = if begun { was.leaving.leaving } else { 0 };
+        let admitted = admitted.max(was.approved.unwrap_or(0));
+        self.stage(|pull| {
+            (pull.stage, pull.rows, pull.leaving) = (Stage::Checking, survey.rows(), judged);
             for note in survey.notes() {
-                if !pull.notes.contains(&note) {
-                    pull.notes.push(note);
-                }
+                pull.notes.extend(new_note(&pull.notes, note));
             }
         })
         .await?;
-        let judged = self.puller.source.settings.guard.admit(found);
-        match judged {
-            Err(reason) if !self.run.pulled().dry && found.leaving > approved => {
-                Err(Halt::Hold(reason))
-            }
+        match self.puller.source.settings.guard.admit(judged) {
+            Err(reason) if !was.dry && judged.leaving > admitted => Err(Halt::Hold(reason)),
             Err(reason) => {
                 let note = format!("the guard: {reason}");
                 self.stage(|pull| pull.notes.extend(new_note(&pull.notes, note))).await?;
@@ -241,22 +242,18 @@ impl Work<'_> {
         }
     }
 
-    /// Counts who can enter now, and who could no longer.
-    async fn count(
-        &mut self,
-        survey: &Survey,
-        missing: bool,
-        leaving: i64,
-    ) -> Result<Leaving, Halt> {
-        let (mut after, mut found) = (None, Leaving { leaving, present: 0 });
+    /// Counts who can enter now, and who is missing.
+    async fn count(&mut self, survey: &Survey, found: &mut Leaving) -> Result<(), Halt> {
+        let missing = self.puller.source.settings.mode == Mode::Snapshot && survey.is_complete();
+        let mut after = None;
         loop {
             let page = self.puller.listed(after, LISTED_AT_ONCE).await?;
-            let Some((last, _)) = page.last() else { return Ok(found) };
+            let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.id.0);
             for (listed, key) in page.iter().filter(|(listed, _)| listed.can_enter()) {
                 found.present += 1;
-                let has = key.as_deref().is_some_and(|key| survey.has(key));
-                found.leaving += i64::from(missing && listed.in_source && !has);
+                let gone = missing && listed.in_source && !survey.has(listed, key.as_deref());
+                found.leaving += i64::from(gone);
             }
             self.renew().await?;
         }
@@ -314,6 +311,7 @@ impl Work<'_> {
         changing: &[(usize, bool)],
         default_password: Option<&str>,
     ) -> Result<Vec<Line>, Halt> {
+        let needed = self.puller.source.settings.passwords == Passwords::Required;
         let mut places = changing.iter().peekable();
         let mut chosen = Vec::with_capacity(changing.len());
         for (place, mut line) in batch.into_iter().enumerate() {
@@ -321,6 +319,10 @@ impl Work<'_> {
             if let Line::Entry(entry) = &mut line {
                 let own = entry.password.take();
                 let password = own.or_else(|| default_password.map(str::to_owned));
+                if password.is_none() && *is_new && needed {
+                    chosen.push(without_password(entry));
+                    continue;
+                }
                 if let Some(password) = password.filter(|_| *is_new) {
                     let hash = self.hash;
                     let hashed = spawn_blocking(move || hash(&password)).await;
@@ -351,7 +353,7 @@ impl Work<'_> {
             let missing: Vec<_> = page
                 .iter()
                 .filter(|(listed, _)| listed.in_source)
-                .filter(|(_, key)| !key.as_deref().is_some_and(|key| survey.has(key)))
+                .filter(|(listed, key)| !survey.has(listed, key.as_deref()))
                 .map(|(listed, _)| listed.id)
                 .collect();
             if missing.is_empty() && self.renewed.elapsed() < RENEW_EVERY {
@@ -364,6 +366,19 @@ impl Work<'_> {
                 return Ok(());
             }
         }
+    }
+}
+
+/// A row about somebody new who would have no password where everybody needs one.
+fn without_password(entry: &Entry) -> Line {
+    Line::Refused {
+        line: entry.line,
+        name: entry.name.clone(),
+        key: Some(entry.key.clone()),
+        reason:
+            "the instance needs a password for everybody new, and the row has none: fill in the \
+                 column of passwords, or set a default one with `csv set --account-password-stdin`"
+                .to_owned(),
     }
 }
 
@@ -394,12 +409,16 @@ fn read<P: People>(people: &Arc<P>) -> Reading {
     let (sender, batches) = mpsc::channel(READ_AHEAD);
     let people = people.clone();
     let thread = spawn_blocking(move || {
-        let mut batch = Vec::with_capacity(BATCH_LINES);
+        let (mut batch, mut groups) = (Vec::with_capacity(BATCH_LINES), 0);
         people.read(&mut |line| {
+            if let Line::Entry(entry) = &line {
+                groups += entry.groups.as_ref().map_or(0, Vec::len);
+            }
             batch.push(line);
-            if batch.len() < BATCH_LINES {
+            if batch.len() < BATCH_LINES && groups < BATCH_GROUPS {
                 return true;
             }
+            groups = 0;
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_LINES));
             sender.blocking_send(full).is_ok()
         })?;

@@ -99,7 +99,6 @@ impl Pulls {
             settings: source.settings.clone(),
             revision: source.revision,
             password,
-            has_default_password: default_password.is_some(),
             last: source.last.clone(),
             schemas: puller.caller().schemas.clone(),
             network: self.network.clone(),

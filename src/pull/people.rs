@@ -33,7 +33,6 @@ pub struct Reader<'s> {
     groups: Vec<usize>,
     action: Option<usize>,
     password: Option<usize>,
-    has_default_password: bool,
 }
 
 #[derive(Debug)]
@@ -41,9 +40,29 @@ struct Attribute {
     column: usize,
     name: String,
     path: Path,
-    is_user_name: bool,
-    is_external_id: bool,
+    role: Role,
     is_flag: bool,
+}
+
+/// What an attribute is to who reads rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    UserName,
+    ExternalId,
+    Active,
+    Other,
+}
+
+impl Role {
+    fn of(path: &str) -> Self {
+        let is = |name| path.eq_ignore_ascii_case(name);
+        match path {
+            _ if is("userName") => Self::UserName,
+            _ if is("externalId") => Self::ExternalId,
+            _ if is("active") => Self::Active,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// A row that cannot be used: the user name as far as there is one, and why.
@@ -59,7 +78,6 @@ impl<'s> Reader<'s> {
         settings: &'s SourceSettings,
         schemas: &'s Schemas,
         columns: &[Matched],
-        has_default_password: bool,
     ) -> Result<Self, ScimError> {
         let mut reader = Self {
             schemas,
@@ -68,7 +86,6 @@ impl<'s> Reader<'s> {
             groups: Vec::new(),
             action: None,
             password: None,
-            has_default_password,
         };
         for (column, matched) in columns.iter().enumerate() {
             match &matched.meaning {
@@ -79,8 +96,7 @@ impl<'s> Reader<'s> {
                         name: matched.name.clone(),
                         is_flag: path.resolve(&schemas.user)?.is_flag(),
                         path,
-                        is_user_name: text.eq_ignore_ascii_case("userName"),
-                        is_external_id: text.eq_ignore_ascii_case("externalId"),
+                        role: Role::of(text),
                     });
                 }
                 Some(Meaning::Groups) => reader.groups.push(column),
@@ -112,14 +128,14 @@ impl<'s> Reader<'s> {
 
     fn entry(&self, line: u64, cells: &StringRecord) -> Result<Entry, Unusable> {
         let cell = |column: usize| cells.get(column).unwrap_or_default().trim();
-        let of = |wanted: fn(&Attribute) -> bool| {
-            let found = self.attributes.iter().find(|attribute| wanted(attribute));
+        let of = |role: Role| {
+            let found = self.attributes.iter().find(|attribute| attribute.role == role);
             found.map(|attribute| cell(attribute.column)).unwrap_or_default()
         };
-        let name = of(|attribute| attribute.is_user_name);
+        let name = of(Role::UserName);
         let key = match self.settings.match_by {
             MatchBy::UserName => fold(name).into_owned(),
-            MatchBy::ExternalId => of(|attribute| attribute.is_external_id).to_owned(),
+            MatchBy::ExternalId => of(Role::ExternalId).to_owned(),
         };
         let unusable = |reason: String| Unusable {
             name: name.to_owned(),
@@ -141,7 +157,7 @@ impl<'s> Reader<'s> {
             Action::Suspend | Action::Delete => Map::new(),
         };
         let groups = self.names(&cell).map_err(unusable)?;
-        let password = self.password(&cell, action).map_err(unusable)?;
+        let password = self.password(&cell, action);
         let (name, line) = (name.to_owned(), number(line));
         Ok(Entry { line, name, action, document, groups, password, key: key.clone() })
     }
@@ -170,8 +186,11 @@ impl<'s> Reader<'s> {
                 patch::apply(&mut document, change).map_err(of_column)?;
             }
         }
-        // Whoever is in the file may enter, unless it says otherwise.
-        document.entry("active").or_insert(Value::Bool(true));
+        // Whoever is in the file may enter, unless it speaks of that: then silence lets nobody in who was
+        // shut out.
+        if !self.attributes.iter().any(|attribute| attribute.role == Role::Active) {
+            document.insert("active".to_owned(), Value::Bool(true));
+        }
         require_attributes(kind, &document).map_err(|error| error.detail)?;
         Ok(document)
     }
@@ -196,25 +215,12 @@ impl<'s> Reader<'s> {
         Ok(Some(names))
     }
 
-    fn password<'c>(
-        &self,
-        cell: &impl Fn(usize) -> &'c str,
-        action: Action,
-    ) -> Result<Option<String>, String> {
+    fn password<'c>(&self, cell: &impl Fn(usize) -> &'c str, action: Action) -> Option<String> {
         if self.settings.passwords == Passwords::SsoOnly || action != Action::Keep {
-            return Ok(None);
+            return None;
         }
         let own = self.password.map(cell).filter(|text| !text.is_empty());
-        match own {
-            Some(own) => Ok(Some(own.to_owned())),
-            None if self.has_default_password => Ok(None),
-            None => {
-                Err("the instance needs a password for everybody, and the row has none: fill in \
-                         the column of passwords, or set a default one with `csv set \
-                         --account-password-stdin`"
-                    .to_owned())
-            }
-        }
+        own.map(str::to_owned)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::Pulls;
-use super::columns::Matched;
+use super::columns::{Matched, Meaning};
 use super::csv_source::{CsvFile, CsvSource};
 use super::format::Form;
 use super::remote::{self, Validators};
@@ -112,12 +112,15 @@ async fn look(source: &CsvSource) -> Result<Look, Stop> {
     let spool = source.spool(&Validators::default()).await?;
     let spool = spool.ok_or_else(|| Stop::because("the server sent no file: try again"))?;
     let file = source.open(spool).await?;
-    Ok(Look {
-        form: file.form(),
-        columns: file.columns().to_vec(),
-        sample: file.sample(SAMPLE_ROWS_MAX)?,
-        bytes: file.bytes(),
-    })
+    let mut sample = file.sample(SAMPLE_ROWS_MAX)?;
+    for row in &mut sample {
+        for (cell, column) in row.iter_mut().zip(file.columns()) {
+            if column.meaning == Some(Meaning::Password) && !cell.is_empty() {
+                "***".clone_into(cell);
+            }
+        }
+    }
+    Ok(Look { form: file.form(), columns: file.columns().to_vec(), sample, bytes: file.bytes() })
 }
 
 fn summary(file: &CsvFile) -> String {

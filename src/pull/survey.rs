@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::source::Stop;
+use crate::directory::source::MatchBy;
 use crate::provision::pull::Line;
+use crate::scim::fold::fold;
+use crate::store::accounts::Listed;
 
 /// The lines that a message lists.
 const LISTED_MAX: usize = 20;
@@ -20,6 +23,8 @@ type Key = [u8; KEY_BYTES];
 #[derive(Debug, Default)]
 pub struct Survey {
     keys: Vec<(Key, u32)>,
+    /// The user names, where people are matched by something else.
+    names: Option<Vec<Key>>,
     /// The lines of people who are in the file more than once.
     duplicates: BTreeMap<Key, Vec<u32>>,
     /// The rows that do not say whom they are about.
@@ -39,19 +44,29 @@ fn key_of(text: &str) -> Key {
 }
 
 impl Survey {
+    /// Nobody yet.
+    #[must_use]
+    pub fn new(match_by: MatchBy) -> Self {
+        let names = (match_by != MatchBy::UserName).then(Vec::new);
+        Self { names, ..Self::default() }
+    }
+
     /// Takes note of a line.
     pub fn note(&mut self, line: &Line) {
         self.rows += 1;
-        let (at, key) = match line {
-            Line::Entry(entry) => (entry.line, Some(entry.key.as_str())),
-            Line::Refused { line, key, reason, .. } => {
+        let (at, key, name) = match line {
+            Line::Entry(entry) => (entry.line, Some(entry.key.as_str()), &entry.name),
+            Line::Refused { line, key, reason, name } => {
                 self.refused += 1;
                 if self.reason.is_none() {
                     self.reason = Some(format!("line {line}: {reason}"));
                 }
-                (*line, key.as_deref())
+                (*line, key.as_deref(), name)
             }
         };
+        if let Some(names) = &mut self.names {
+            names.push(key_of(&fold(name)));
+        }
         match key {
             Some(key) => self.keys.push((key_of(key), u32::try_from(at).unwrap_or(u32::MAX))),
             None => self.unknown.push(at),
@@ -69,6 +84,9 @@ impl Survey {
             )));
         }
         self.keys.sort_unstable();
+        if let Some(names) = &mut self.names {
+            names.sort_unstable();
+        }
         for same in self.keys.chunk_by(|(one, _), (other, _)| one == other) {
             if let [(key, _), _, ..] = same {
                 self.duplicates.insert(*key, same.iter().map(|(_, line)| *line).collect());
@@ -77,11 +95,16 @@ impl Survey {
         Ok(())
     }
 
-    /// Whether somebody is in the file.
+    /// Whether somebody is in the file, by what people are matched by, or at least by the user name: who is
+    /// on a row that cannot be applied is not missing.
     #[must_use]
-    pub fn has(&self, key: &str) -> bool {
-        let key = key_of(key);
-        self.keys.binary_search_by(|(other, _)| other.cmp(&key)).is_ok()
+    pub fn has(&self, listed: &Listed, key: Option<&str>) -> bool {
+        let matched = key.is_some_and(|key| {
+            let key = key_of(key);
+            self.keys.binary_search_by(|(other, _)| other.cmp(&key)).is_ok()
+        });
+        let named = |names: &Vec<Key>| names.binary_search(&key_of(&listed.user_name_key)).is_ok();
+        matched || self.names.as_ref().is_some_and(named)
     }
 
     /// Whether the file says of every row whom it is about; otherwise nobody can be missing from it.

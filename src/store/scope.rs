@@ -92,8 +92,8 @@ pub async fn in_scope(
     instance: InstanceId,
     accounts: &[Account],
 ) -> Result<HashSet<AccountId>, StoreError> {
-    let ids: Vec<AccountId> = accounts.iter().map(|account| account.id).collect();
-    let ways = Ways::up(tx, instance, &ids).await?;
+    let ids: Vec<MemberId> = accounts.iter().map(|account| account.id.into()).collect();
+    let ways = Ways::up(tx, instance, ids).await?;
     let sql = Sql::new("SELECT connection_id, group_id FROM sync_groups WHERE instance_id = $1");
     let mut wanted: HashMap<ConnectionId, HashSet<MemberId>> = HashMap::new();
     for Named(connection, group) in tx.fetch_all::<Named>(sql.bind(instance)).await? {
@@ -114,11 +114,43 @@ pub async fn below_any(
     groups: &[GroupId],
 ) -> Result<HashSet<AccountId>, StoreError> {
     let wanted: HashSet<MemberId> = groups.iter().map(|group| (*group).into()).collect();
-    let ways = Ways::up(tx, instance, accounts).await?;
+    let ways = Ways::up(tx, instance, accounts.iter().map(|id| (*id).into()).collect()).await?;
     Ok(accounts.iter().copied().filter(|id| ways.lead((*id).into(), &wanted)).collect())
 }
 
-/// The live groups above some accounts: to which groups each account and each of those groups belongs.
+/// An account, and the groups that it is about to leave and to join.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// The account.
+    pub account: AccountId,
+    /// The groups that it leaves.
+    pub leaving: HashSet<GroupId>,
+    /// The groups that it joins.
+    pub joining: Vec<GroupId>,
+}
+
+/// Those of some accounts of a connection that would be below one of its sync groups.
+pub async fn in_scope_after(
+    tx: &mut Tx,
+    instance: InstanceId,
+    connection: ConnectionId,
+    moves: &[Move],
+) -> Result<HashSet<AccountId>, StoreError> {
+    let joining = moves.iter().flat_map(|one| &one.joining).map(|group| (*group).into());
+    let members = moves.iter().map(|one| one.account.into()).chain(joining).collect();
+    let ways = Ways::up(tx, instance, members).await?;
+    let named = groups(tx, instance, connection).await?;
+    let wanted: HashSet<MemberId> = named.into_iter().map(Into::into).collect();
+    let leads = |group: &MemberId| wanted.contains(group) || ways.lead(*group, &wanted);
+    let stays = |one: &&Move| {
+        let left = |group: &&MemberId| !one.leaving.contains(&GroupId(group.0));
+        let kept = ways.0.get(&one.account.into()).into_iter().flatten().filter(left);
+        kept.copied().chain(one.joining.iter().map(|group| (*group).into())).any(|id| leads(&id))
+    };
+    Ok(moves.iter().filter(stays).map(|one| one.account).collect())
+}
+
+/// The live groups above some members: to which groups each of them and each of those groups belongs.
 struct Ways(HashMap<MemberId, Vec<MemberId>>);
 
 impl Ways {
@@ -127,10 +159,10 @@ impl Ways {
     async fn up(
         tx: &mut Tx,
         instance: InstanceId,
-        accounts: &[AccountId],
+        members: Vec<MemberId>,
     ) -> Result<Self, StoreError> {
         let mut ways: HashMap<MemberId, Vec<MemberId>> = HashMap::new();
-        let mut level: Vec<MemberId> = accounts.iter().map(|id| (*id).into()).collect();
+        let mut level = members;
         let mut seen: HashSet<MemberId> = level.iter().copied().collect();
         while !level.is_empty() {
             let mut next = Vec::new();

@@ -106,17 +106,28 @@ pub async fn move_on(
     Ok(tx.execute(sql).await? > 0)
 }
 
-/// Keeps what the last complete run found; `None` makes the next run look at everything.
-pub async fn set_last(
+/// Keeps what the last complete run found, unless the settings that its rows were read by have changed since,
+/// or somebody has said that the next run is to look at everything.
+pub async fn set_last(tx: &mut Tx, source: &Source, last: &LastPull) -> Result<(), StoreError> {
+    let sql = Sql::new(
+        "UPDATE sources SET last = $3 WHERE instance_id = $1 AND connection_id = $2 AND revision = $4",
+    )
+    .bind(source.instance)
+    .bind(source.connection)
+    .bind(serde_json::to_string(last).ok())
+    .bind(source.revision);
+    tx.execute(sql).await.map(drop)
+}
+
+/// Makes the next run look at everything, also if one is under way.
+pub async fn forget_last(
     tx: &mut Tx,
     instance: InstanceId,
     connection: ConnectionId,
-    last: Option<&LastPull>,
 ) -> Result<(), StoreError> {
-    let sql =
-        Sql::new("UPDATE sources SET last = $3 WHERE instance_id = $1 AND connection_id = $2")
-            .bind(instance)
-            .bind(connection)
-            .bind(last.and_then(|last| serde_json::to_string(last).ok()));
-    tx.execute(sql).await.map(drop)
+    let sql = Sql::new(
+        "UPDATE sources SET last = NULL, revision = revision + 1 WHERE instance_id = $1 \
+         AND connection_id = $2",
+    );
+    tx.execute(sql.bind(instance).bind(connection)).await.map(drop)
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::groups::{self, Moved};
-use super::{Action, Batch, Entry, Line, Puller, leaves, report};
+use super::{Action, Batch, Entry, Line, Puller, enters, leaves, report};
+use crate::directory::guard::Leaving;
 use crate::directory::rules::{Claim, claim, overtaken};
 use crate::directory::source::Outcome;
 use crate::directory::{Account, AccountId, Timestamp};
@@ -87,8 +88,8 @@ async fn add_local(
     let mut names: Vec<&str> = by_name.keys().map(String::as_str).collect();
     names.sort_unstable();
     let instance = puller.connection.instance;
-    let named = accounts::by_keys(tx, instance, Sought::UserName, &names, purpose).await?;
-    for account in named.into_iter().filter(|account| account.connection.is_none()) {
+    let local = accounts::by_keys(tx, instance, Sought::UserName, &names, purpose).await?;
+    for account in local.into_iter().filter(|account| account.connection.is_none()) {
         if let Some(key) = by_name.get(fold(&account.user_name).as_ref()) {
             found.insert(key.clone(), account);
         }
@@ -96,11 +97,47 @@ async fn add_local(
     Ok(())
 }
 
-fn entries(lines: &[Line]) -> impl Iterator<Item = &Entry> {
+pub(super) fn entries(lines: &[Line]) -> impl Iterator<Item = &Entry> {
     lines.iter().filter_map(|line| match line {
         Line::Entry(entry) => Some(entry.as_ref()),
         Line::Refused { .. } => None,
     })
+}
+
+/// How many people would lose their access by some entries.
+pub(super) async fn count_leaving(
+    tx: &mut Tx,
+    puller: &Puller,
+    entries: &[&Entry],
+) -> Result<Leaving> {
+    let found = found(tx, puller, entries.iter().copied(), Purpose::Look).await?;
+    let caller = puller.caller();
+    let mut count = Leaving::default();
+    let mut staying = Vec::new();
+    for entry in entries {
+        let Some(account) = found.get(&entry.key).filter(|account| enters(account.status)) else {
+            continue;
+        };
+        let owner = claim(
+            account.connection,
+            caller.connection,
+            caller.settings.pick_up,
+            account.protected,
+        );
+        match (owner, entry.leaves()) {
+            (Claim::Own, true) => count.leaving += 1,
+            (Claim::PickUp, true) => {
+                count.leaving += 1;
+                count.present += 1;
+            }
+            (Claim::Own, false) if account.in_scope => {
+                staying.extend(entry.groups.as_deref().map(|names| (account.id, names)));
+            }
+            _ => {}
+        }
+    }
+    count.leaving += groups::leaving_scope(tx, caller, &staying).await?;
+    Ok(count)
 }
 
 /// The places of those lines that say something new or are refused, and whether each is about somebody new.
@@ -294,10 +331,12 @@ impl<'w> Applying<'w> {
         let document = entry.document.clone();
         let created = Users::create(tx, caller, author, author.ids, document).await?;
         let picked_up = created.version > 1;
-        if let Some(hash) = entry.password.as_deref().filter(|_| !picked_up) {
+        // Somebody Local may have come by this name just now, and wait for an administrator.
+        let asked = created.connection != Some(caller.connection);
+        if let Some(hash) = entry.password.as_deref().filter(|_| !picked_up && !asked) {
             accounts::keep_password(tx, caller.instance, created.id, hash, author.at).await?;
         }
-        Ok(Applied { entry, before: None, id: created.id, asked: false })
+        Ok(Applied { entry, before: None, id: created.id, asked })
     }
 
     /// Notes a row that was refused; where no seat is free and the licence says so, the run ends with it.

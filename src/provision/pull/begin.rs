@@ -4,7 +4,6 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::PULL_LEASE;
-use crate::directory::source::Stage;
 use crate::directory::{ConnectionId, ConnectionStatus, InstanceId, Pull, RunId, Timestamp};
 use crate::provision::runs::{fresh, later};
 use crate::provision::{Error, Provision, Result, not_found, transact};
@@ -65,8 +64,14 @@ impl Provision {
         let mut count = 0;
         for source in due {
             let author = Author { name: "schedule".to_owned(), ..self.operator() };
-            let began = transact!(self.store, |tx| begin_due(&mut tx, &author, &source).await)?;
-            count += usize::from(began);
+            match transact!(self.store, |tx| begin_due(&mut tx, &author, &source).await) {
+                Ok(began) => count += usize::from(began),
+                // The others must not wait for the one that fails.
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(connection = %source.connection, error, "a scheduled run could not begin");
+                }
+            }
         }
         Ok(count)
     }
@@ -103,12 +108,7 @@ impl Provision {
                 let Some(pull) = run.pull.as_mut().filter(|_| run.state == RunState::Held) else {
                     return false;
                 };
-                // What was found out on the way may go on growing with each batch.
-                let approved = match pull.stage {
-                    Stage::Applying | Stage::Suspending => pull.leaving.present,
-                    Stage::Waiting | Stage::Fetching | Stage::Checking => pull.leaving.leaving,
-                };
-                (pull.approved, pull.reason) = (Some(approved), None);
+                (pull.approved, pull.reason) = (Some(pull.leaving.leaving), None);
                 (run.state, run.holder, run.leased_until) = (RunState::Open, holder, leased_until);
                 true
             })

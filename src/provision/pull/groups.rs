@@ -1,6 +1,6 @@
 //! The groups that the rows of a source name: they come into being, and people join and leave them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::directory::{AccountId, Group, GroupId, MemberId};
 use crate::provision::groups::keep;
@@ -11,6 +11,7 @@ use crate::scim::Document;
 use crate::scim::fold::fold;
 use crate::store::audit::Author;
 use crate::store::query::{Narrow, Purpose, Viewer};
+use crate::store::scope::{self, Move};
 use crate::store::{Tx, groups, memberships, query};
 
 use super::Puller;
@@ -87,9 +88,9 @@ pub(super) async fn settle(
     }
     let mut changes: BTreeMap<GroupId, (Vec<String>, Vec<String>)> = BTreeMap::new();
     let present = present(tx, caller, &ids).await?;
-    let mut names: HashMap<GroupId, String> =
+    let mut titles: HashMap<GroupId, String> =
         by_key.values().map(|group| (group.id, group.display_name.clone())).collect();
-    names.extend(present.iter().map(|one| (one.group, one.display.clone())));
+    titles.extend(present.iter().map(|one| (one.group, one.display.clone())));
     let is: BTreeSet<(AccountId, GroupId)> =
         present.iter().map(|one| (AccountId(one.member.0), one.group)).collect();
     let wanted: BTreeSet<(AccountId, GroupId)> = said
@@ -108,7 +109,7 @@ pub(super) async fn settle(
     for (account, _) in is.symmetric_difference(&wanted) {
         let named = |all: &BTreeSet<(AccountId, GroupId)>| {
             let of = all.iter().filter(|(one, _)| one == account);
-            let mut of: Vec<String> = of.filter_map(|(_, id)| names.get(id).cloned()).collect();
+            let mut of: Vec<String> = of.filter_map(|(_, id)| titles.get(id).cloned()).collect();
             of.sort_unstable();
             of
         };
@@ -117,7 +118,9 @@ pub(super) async fn settle(
         }
     }
     for (id, (joining, leaving)) in changes {
-        let Some(group) = owned(tx, caller, &Narrow::Id(id.0)).await? else { continue };
+        let Some(group) = owned(tx, caller, &Narrow::Id(id.0), Purpose::Change).await? else {
+            continue;
+        };
         let change = MemberChange::of(joining, leaving);
         let document = group.document.clone();
         keep(tx, caller, author, group, document, change).await?;
@@ -125,15 +128,56 @@ pub(super) async fn settle(
     Ok(moved)
 }
 
+/// How many people of a connection would be in no sync group of it, were they in these groups of its own.
+pub(super) async fn leaving_scope(
+    tx: &mut Tx,
+    caller: &Caller,
+    said: &[(AccountId, &[String])],
+) -> Result<i64> {
+    let ids: Vec<AccountId> = said.iter().map(|(id, _)| *id).collect();
+    let mut is: HashMap<AccountId, HashMap<String, GroupId>> = HashMap::new();
+    for one in present(tx, caller, &ids).await? {
+        let key = fold(&one.display).into_owned();
+        is.entry(AccountId(one.member.0)).or_default().insert(key, one.group);
+    }
+    let mut known: HashMap<String, Option<GroupId>> = HashMap::new();
+    let mut moves = Vec::new();
+    for (account, names) in said {
+        let (wanted, is) = (keys(names), is.remove(account).unwrap_or_default());
+        let left = is.iter().filter(|(key, _)| !wanted.contains(*key));
+        let leaving: HashSet<GroupId> = left.map(|(_, group)| *group).collect();
+        if leaving.is_empty() {
+            continue;
+        }
+        let mut joining = Vec::new();
+        for key in wanted.into_iter().filter(|key| !is.contains_key(key)) {
+            if !known.contains_key(&key) {
+                let named = Narrow::DisplayName(key.clone());
+                let found = owned(tx, caller, &named, Purpose::Look).await?;
+                known.insert(key.clone(), found.map(|group| group.id));
+            }
+            joining.extend(known.get(&key).copied().flatten());
+        }
+        moves.push(Move { account: *account, leaving, joining });
+    }
+    let (instance, connection) = (caller.instance, caller.connection);
+    let staying = scope::in_scope_after(tx, instance, connection, &moves).await?;
+    Ok(super::count(moves.len() - staying.len()))
+}
+
 fn refusal(name: &str, reason: &str) -> String {
     let quoted: String = name.chars().take(QUOTED_CHARS_MAX).collect();
     format!("nobody is brought into the group \"{quoted}\": {reason}")
 }
 
-async fn owned(tx: &mut Tx, caller: &Caller, narrow: &Narrow) -> Result<Option<Group>> {
+async fn owned(
+    tx: &mut Tx,
+    caller: &Caller,
+    narrow: &Narrow,
+    purpose: Purpose,
+) -> Result<Option<Group>> {
     let viewer = Viewer::Own(caller.connection);
-    let found =
-        query::one(tx, &groups::TABLE, caller.instance, viewer, narrow, Purpose::Change).await?;
+    let found = query::one(tx, &groups::TABLE, caller.instance, viewer, narrow, purpose).await?;
     Ok(found)
 }
 
@@ -145,7 +189,9 @@ async fn group(
     key: &str,
     name: &str,
 ) -> Result<std::result::Result<Group, String>> {
-    if let Some(group) = owned(tx, caller, &Narrow::DisplayName(key.to_owned())).await? {
+    if let Some(group) =
+        owned(tx, caller, &Narrow::DisplayName(key.to_owned()), Purpose::Change).await?
+    {
         return Ok(Ok(group));
     }
     let mut document = Document::new();

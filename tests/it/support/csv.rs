@@ -1,5 +1,6 @@
 //! A directory that is pulled from CSV files, and what runs make of it.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use scimd::directory::source::{MatchBy, Mode, Passwords, Place};
@@ -63,7 +64,7 @@ pub(crate) fn file(more: &str, rows: &[&str]) -> String {
     for row in rows {
         let name = row.split(',').next().unwrap();
         let rest = &row[name.len()..];
-        text += &format!("{name},{name},Test,{}@example.com{rest}\n", name.trim());
+        writeln!(text, "{name},{name},Test,{}@example.com{rest}", name.trim()).unwrap();
     }
     text
 }
@@ -242,12 +243,12 @@ impl Csv {
             let mut line = format!("{} {}", account.user_name, super::rules::standing(account));
             let manager = account.manager.account.and_then(of);
             if let Some((manager, _)) = manager {
-                line += &format!(" < {}", manager.user_name);
+                write!(line, " < {}", manager.user_name).unwrap();
             }
             let mut groups = groups.clone();
             groups.sort_unstable();
             if !groups.is_empty() {
-                line += &format!(" in {}", groups.join(" & "));
+                write!(line, " in {}", groups.join(" & ")).unwrap();
             }
             match account.connection {
                 None => line += " (Local)",
