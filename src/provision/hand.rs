@@ -285,8 +285,9 @@ async fn made_anew(
         .map(|settings| required::missing(&settings, schemas, &account.document))
         .unwrap_or_default();
     let owner = account.connection;
-    let misses = mapping::apply(tx, instance, owner, version, schemas, account).await?;
-    misses.keep(tx, instance, account.id, author.at).await
+    let misses =
+        mapping::apply(tx, instance, owner, version, schemas, std::slice::from_mut(account));
+    misses.await?.keep(tx, instance, author.at).await
 }
 
 async fn schemas(tx: &mut Tx, instance: InstanceId) -> Result<Arc<Schemas>> {

@@ -3,13 +3,15 @@
 //! Whichever of the two arrives first, the link comes about in the transaction of the second. No
 //! account is ever made for a reference.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::Result;
 use crate::directory::rules::{ReferenceKind, Resolution, resolve_manager};
-use crate::directory::{Account, AccountId, ConnectionId, InstanceId, ManagerLink, Waiting};
+use crate::directory::{
+    Account, AccountId, ConnectionId, InstanceId, ManagerLink, Scope, Waiting, ids,
+};
 use crate::scim::fold::fold;
 use crate::store::audit::{self, Author, Category};
 use crate::store::managers::{self, Reference};
@@ -26,35 +28,116 @@ const RULE: &str = "manager";
 pub(super) async fn attach(
     tx: &mut Tx,
     instance: InstanceId,
-    before: Option<&Account>,
+    before: &Account,
     after: &mut Account,
 ) -> Result<()> {
-    let same = before.filter(|before| {
-        before.manager.sent == after.manager.sent
-            && before.connection == after.connection
-            && before.deleted_at.is_none()
-    });
-    let mut keys = changed_identifiers(before, after);
-    if same.is_none() {
-        keys.extend(after.manager.sent.as_deref().map(|sent| fold(sent).into_owned()));
+    let same = before.manager.sent == after.manager.sent
+        && before.connection == after.connection
+        && before.deleted_at.is_none();
+    let mut keys = changed_identifiers(Some(before), after);
+    if !same {
+        keys.extend(reference_key(after));
     }
-    let keys: Vec<String> = keys.into_iter().map(|key| format!("{instance} {key}")).collect();
-    tx.serialize_on(&keys).await?;
-    after.manager = match same {
-        Some(before) => before.manager.clone(),
-        None => resolve(tx, instance, after).await?,
-    };
+    serialize(tx, instance, keys).await?;
+    after.manager =
+        if same { before.manager.clone() } else { resolve(tx, instance, after).await? };
     Ok(())
+}
+
+/// Links people who are new to the managers whom their references name, before they are kept: each sees
+/// those before her, if who is new is in `scope` at once.
+///
+/// Nobody reports to somebody new, so no link of hers closes a circle; who already refers to her is looked
+/// at by [`settle`].
+pub(super) async fn attach_new(
+    tx: &mut Tx,
+    instance: InstanceId,
+    scope: Scope,
+    new: &mut [Account],
+) -> Result<()> {
+    let mut keys: BTreeSet<String> =
+        new.iter().flat_map(|account| changed_identifiers(None, account)).collect();
+    keys.extend(new.iter().filter_map(reference_key));
+    serialize(tx, instance, keys).await?;
+    let references: BTreeSet<Reference> = new.iter().filter_map(reference).collect();
+    let references: Vec<Reference> = references.into_iter().collect();
+    let found = candidates(tx, instance, &references).await?;
+    let found: BTreeMap<Reference, Candidates> = found.into_iter().collect();
+    let mut before = Newcomers::default();
+    for account in new {
+        let resolution = reference(account).map(|reference| {
+            let mut answering = found.get(&reference).cloned().unwrap_or_default();
+            answering.extend(before.answering(&reference));
+            resolve_manager(&answering)
+        });
+        let (manager, waits) = match resolution {
+            Some(Resolution::Found(manager)) => (Some(manager), None),
+            Some(Resolution::Ambiguous) => (None, Some(Waiting::Ambiguous)),
+            Some(Resolution::Waiting) => (None, Some(Waiting::Nobody)),
+            None => (None, account.manager.sent.as_ref().map(|_| Waiting::Nobody)),
+        };
+        account.manager =
+            ManagerLink { sent: account.manager.sent.take(), account: manager, waits };
+        if scope == Scope::All {
+            before.add(account);
+        }
+    }
+    Ok(())
+}
+
+/// People who are about to be kept, by what they can be named.
+#[derive(Default)]
+struct Newcomers(BTreeMap<(ConnectionId, ReferenceKind, String), Vec<AccountId>>);
+
+impl Newcomers {
+    fn add(&mut self, account: &Account) {
+        for name in identifiers(account) {
+            self.0.entry(name).or_default().push(account.id);
+        }
+    }
+
+    /// Those who answer to a reference, and how.
+    fn answering(&self, reference: &Reference) -> Candidates {
+        let (sent, key) = (&reference.sent, fold(&reference.sent).into_owned());
+        let names = [
+            (ReferenceKind::Id, ids::exact(sent).map(|id| id.to_string())),
+            (ReferenceKind::ExternalId, Some(sent.clone())),
+            (ReferenceKind::UserName, Some(key.clone())),
+            (ReferenceKind::Email, Some(key)),
+            (ReferenceKind::EmployeeNumber, Some(sent.clone())),
+        ];
+        let of = |(kind, text): (ReferenceKind, Option<String>)| {
+            let found = text.and_then(|text| self.0.get(&(reference.connection, kind, text)));
+            found.into_iter().flatten().map(move |id| (kind, *id))
+        };
+        names.into_iter().flat_map(of).collect()
+    }
+}
+
+fn reference(account: &Account) -> Option<Reference> {
+    Some(Reference { connection: account.connection?, sent: account.manager.sent.clone()? })
+}
+
+fn reference_key(account: &Account) -> Option<String> {
+    account.manager.sent.as_deref().map(|sent| fold(sent).into_owned())
+}
+
+async fn serialize(
+    tx: &mut Tx,
+    instance: InstanceId,
+    keys: BTreeSet<String>,
+) -> std::result::Result<(), StoreError> {
+    let keys: Vec<String> = keys.into_iter().map(|key| format!("{instance} {key}")).collect();
+    tx.serialize_on(&keys).await
 }
 
 /// Whom the account's own reference names now; nobody who is below the account already.
 async fn resolve(tx: &mut Tx, instance: InstanceId, account: &Account) -> Result<ManagerLink> {
     let Some(sent) = account.manager.sent.clone() else { return Ok(ManagerLink::default()) };
     let link = |account, waits| ManagerLink { sent: Some(sent.clone()), account, waits };
-    let Some(connection) = account.connection else {
+    let Some(reference) = reference(account) else {
         return Ok(link(None, Some(Waiting::Nobody)));
     };
-    let reference = Reference { connection, sent: sent.clone() };
     let found = find(tx, instance, std::slice::from_ref(&reference)).await?;
     let manager = match found.into_iter().next().map(|(_, resolution)| resolution) {
         Some(Resolution::Found(manager)) => manager,
@@ -71,18 +154,23 @@ async fn resolve(tx: &mut Tx, instance: InstanceId, account: &Account) -> Result
 /// Links those who wait for these accounts, and unlinks those whose reference names them no longer:
 /// each account as it was and as it is.
 ///
-/// Looks at the identifiers that accounts gained or lost. Where a link went away, those that would have
-/// closed a circle with it get their chance.
+/// Looks at the identifiers that accounts gained or lost, in the order of the accounts: which link of a
+/// circle is refused is the same as if one had come after the other. Where a link went away, those that
+/// would have closed a circle with it get their chance.
 pub(super) async fn settle(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
     changed: &[(Option<&Account>, &Account)],
 ) -> Result<()> {
-    let all: BTreeSet<String> =
-        changed.iter().flat_map(|(before, after)| changed_identifiers(*before, after)).collect();
-    let keys: Vec<String> = all.into_iter().collect();
-    let references = managers::references(tx, instance, &keys).await?;
+    let mut places = BTreeMap::new();
+    for (place, (before, after)) in changed.iter().enumerate() {
+        let keys = changed_identifiers(*before, after);
+        places.extend(keys.into_iter().map(|key| (key, place)));
+    }
+    let keys: Vec<String> = places.keys().cloned().collect();
+    let mut references = managers::references(tx, instance, &keys).await?;
+    references.sort_by_cached_key(|one| (places.get(&*fold(&one.sent)).copied(), one.clone()));
     relink(tx, instance, author, &references).await?;
     // Below whom a link went away: the manager who was left, and who is nobody's manager any more.
     let left = |(before, after): &(Option<&Account>, &Account)| -> Vec<AccountId> {
@@ -152,14 +240,28 @@ async fn record(
 }
 
 /// Whom each reference names now.
-///
-/// The accounts that answer to it are locked for sharing before the decision counts, also those that are
-/// not in scope: who moves one of them in or out sees the reference, or is seen.
 async fn find(
     tx: &mut Tx,
     instance: InstanceId,
     references: &[Reference],
 ) -> std::result::Result<Vec<(Reference, Resolution)>, StoreError> {
+    let found = candidates(tx, instance, references).await?;
+    let resolved = found.into_iter().map(|(one, answering)| (one, resolve_manager(&answering)));
+    Ok(resolved.collect())
+}
+
+/// The accounts that answer to a reference, and how.
+type Candidates = Vec<(ReferenceKind, AccountId)>;
+
+/// Who answers to each reference now.
+///
+/// The accounts that answer to it are locked for sharing before the decision counts, also those that are
+/// not in scope: who moves one of them in or out sees the reference, or is seen.
+async fn candidates(
+    tx: &mut Tx,
+    instance: InstanceId,
+    references: &[Reference],
+) -> std::result::Result<Vec<(Reference, Candidates)>, StoreError> {
     let mut found = Vec::new();
     for references in references.chunks(managers::REFERENCES_AT_ONCE) {
         let mut candidates = managers::manager_candidates(tx, instance, references).await?;
@@ -173,7 +275,7 @@ async fn find(
                 .filter(|one| one.reference == place && one.in_scope)
                 .map(|one| (one.kind, one.account))
                 .collect();
-            found.push((reference.clone(), resolve_manager(&of_reference)));
+            found.push((reference.clone(), of_reference));
         }
     }
     Ok(found)

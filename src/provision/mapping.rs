@@ -65,23 +65,21 @@ struct Reader<'p> {
 /// What a table has, by table and key.
 type Found = HashMap<(String, String), String>;
 
-/// What an account's fields lack because a table does not have it. Whoever keeps the account keeps this
+/// What the fields of accounts lack because a table does not have it. Whoever keeps the accounts keeps this
 /// too.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Misses(Option<Vec<(String, String)>>);
+pub(super) struct Misses(Vec<(AccountId, Vec<(String, String)>)>);
 
 impl Misses {
-    /// Notes what was missed, in the place of what was noted of the account before.
+    /// Notes what was missed, in the place of what was noted of the accounts before.
     pub(super) async fn keep(
-        self,
+        &self,
         tx: &mut Tx,
         instance: InstanceId,
-        account: AccountId,
         at: Timestamp,
     ) -> Result<()> {
-        let Some(missed) = self.0 else { return Ok(()) };
-        Ok(lookups::settle_misses(tx, instance, at, &[(account, missed)]).await?)
+        Ok(lookups::settle_misses(tx, instance, at, &self.0).await?)
     }
 }
 
@@ -188,7 +186,8 @@ async fn plan(
     Ok(fresh)
 }
 
-/// Makes the fields of an account from its document.
+/// Makes the fields of accounts of one connection from their documents; one statement for each table that
+/// the mapping asks.
 ///
 /// A Local account has the default mapping, so that the directory shows its name and address like those
 /// of everybody else; what an administrator writes into its fields counts for more.
@@ -198,14 +197,19 @@ pub(super) async fn apply(
     connection: Option<ConnectionId>,
     mapping_version: i64,
     schemas: &Schemas,
-    account: &mut Account,
+    accounts: &mut [Account],
 ) -> Result<Misses> {
     let plan = plan(tx, instance, connection, mapping_version).await?;
-    let reader = Reader::new(&plan, schemas);
-    let done = reader.evaluate_all(tx, instance, &[&account.document]).await?;
-    let done = done.into_iter().next().unwrap_or_default();
-    account.fields = done.fields;
-    Ok(Misses(plan.has_tables.then_some(done.misses)))
+    let documents: Vec<_> = accounts.iter().map(|account| &account.document).collect();
+    let all = Reader::new(&plan, schemas).evaluate_all(tx, instance, &documents).await?;
+    let mut misses = Vec::new();
+    for (account, done) in accounts.iter_mut().zip(all) {
+        account.fields = done.fields;
+        if plan.has_tables {
+            misses.push((account.id, done.misses));
+        }
+    }
+    Ok(Misses(misses))
 }
 
 /// Makes the fields of the next accounts of a connection anew, by the mapping that is in force now.

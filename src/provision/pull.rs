@@ -439,7 +439,7 @@ impl Puller {
         let before = |id| locked.iter().find(|account| account.id == id);
         let items = after.iter().filter_map(|after| {
             let before = before(after.id)?;
-            report::item(kind, Some(before), after, None)
+            report::item(kind, Some(before), after, false, None)
         });
         let left = after
             .iter()

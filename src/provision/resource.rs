@@ -245,58 +245,79 @@ pub(super) async fn finish<R: Resource>(
     after: &R::Row,
     done: &str,
 ) -> Result<()> {
-    let (was, is) = (before.and_then(R::live_document), R::live_document(after));
-    if was == is {
-        return record::<R>(tx, instance, R::kind(schemas), author, before, after, done).await;
-    }
-    // Somebody may have defined a unique attribute since the request came.
-    let schemas = newest(tx, instance, schemas).await?;
-    let kind = R::kind(&schemas);
-    keep_unique::<R>(tx, instance, kind, R::id(after), was, is).await?;
-    record::<R>(tx, instance, kind, author, before, after, done).await
+    finish_all::<R>(tx, instance, schemas, author, &[(before, after)], done).await
 }
 
-/// Frees the unique values that a resource no longer has and takes those that it has now, or refuses.
+/// The same for several rows, each as it was and as it is: as many statements as for one.
+pub(super) async fn finish_all<R: Resource>(
+    tx: &mut Tx,
+    instance: InstanceId,
+    schemas: &Arc<Schemas>,
+    author: &Author,
+    rows: &[(Option<&R::Row>, &R::Row)],
+    done: &str,
+) -> Result<()> {
+    let live = |(before, after): &(Option<&R::Row>, &R::Row)| {
+        before.and_then(R::live_document) != R::live_document(after)
+    };
+    let mut schemas = schemas.clone();
+    if rows.iter().any(live) {
+        // Somebody may have defined a unique attribute since the request came.
+        schemas = newest(tx, instance, &schemas).await?;
+        keep_unique::<R>(tx, instance, R::kind(&schemas), rows).await?;
+    }
+    let kind = R::kind(&schemas);
+    let event = |(before, after): &(Option<&R::Row>, &R::Row)| {
+        event::<R>(kind, author, *before, after, done)
+    };
+    let events: Vec<_> = rows.iter().map(event).collect();
+    Ok(audit::append(tx, instance, &events).await?)
+}
+
+/// Frees the unique values that resources no longer have and takes those that they have now, or refuses.
 async fn keep_unique<R: Resource>(
     tx: &mut Tx,
     instance: InstanceId,
     kind: &ResourceType,
-    id: Uuid,
-    was: Option<&Document>,
-    is: Option<&Document>,
+    rows: &[(Option<&R::Row>, &R::Row)],
 ) -> Result<()> {
     let held =
         |value: &UniqueValue| Held { attribute: value.attribute.clone(), key: value.key.clone() };
     let values = |document: Option<&Document>| {
         document.map(|document| unique_values(kind, document)).unwrap_or_default()
     };
-    let (was, is) = (values(was), values(is));
     let same = |one: &UniqueValue, other: &UniqueValue| {
         (&one.attribute, &one.key) == (&other.attribute, &other.key)
     };
-    for gone in was.iter().filter(|gone| !is.iter().any(|other| same(gone, other))) {
-        unique::free(tx, instance, &held(gone), id).await?;
-    }
-    for new in is.iter().filter(|new| !was.iter().any(|other| same(new, other))) {
-        require_indexable(&new.name, &new.text)?;
-        if !unique::hold(tx, instance, &held(new), id).await? {
-            return Err(taken(&new.name, &new.text, R::NOUN));
+    let (mut wanted, mut names) = (Vec::new(), Vec::new());
+    for (before, after) in rows {
+        let id = R::id(after);
+        let was = values(before.and_then(R::live_document));
+        let is = values(R::live_document(after));
+        for gone in was.iter().filter(|gone| !is.iter().any(|other| same(gone, other))) {
+            unique::free(tx, instance, &held(gone), id).await?;
+        }
+        for new in is.into_iter().filter(|new| !was.iter().any(|other| same(new, other))) {
+            require_indexable(&new.name, &new.text)?;
+            wanted.push((held(&new), id));
+            names.push((new.name, new.text));
         }
     }
-    Ok(())
+    let Some(missed) = unique::hold_all(tx, instance, &wanted).await? else { return Ok(()) };
+    let place = wanted.iter().position(|wanted| *wanted == missed);
+    let (name, text) = place.and_then(|place| names.into_iter().nth(place)).unwrap_or_default();
+    Err(taken(&name, &text, R::NOUN))
 }
 
-/// Appends what was done to a row to the audit trail: `done` is `created`, `changed`, `deleted` or
+/// What the audit trail says of what was done to a row: `done` is `created`, `changed`, `deleted` or
 /// `picked_up`, and only what differs is kept of before and after.
-async fn record<R: Resource>(
-    tx: &mut Tx,
-    instance: InstanceId,
+fn event<R: Resource>(
     kind: &ResourceType,
     author: &Author,
     before: Option<&R::Row>,
     after: &R::Row,
     done: &str,
-) -> Result<()> {
+) -> audit::Event {
     let action = format!("{}.{done}", R::NOUN);
     let event = author.event(Category::UserSync, &action, R::NOUN, R::id(after));
     let (was, is) = (before.map(R::facets).unwrap_or_default(), R::facets(after));
@@ -305,7 +326,7 @@ async fn record<R: Resource>(
         hide(kind, &mut differing);
         Value::Object(differing)
     };
-    let event = audit::Event {
+    audit::Event {
         before: before.map(|_| side(&was, &is)),
         after: Some(side(&is, &was)),
         // A rule has fired only if it was not the reason before.
@@ -313,8 +334,7 @@ async fn record<R: Resource>(
             .filter(|rule| before.and_then(R::rule) != Some(rule))
             .map(str::to_owned),
         ..event
-    };
-    Ok(audit::append(tx, instance, &[event]).await?)
+    }
 }
 
 /// The row in full, as the client asked for it.

@@ -13,6 +13,7 @@ use super::{Error, Result};
 use crate::directory::rules::{Facts, effective_status, overtaken, wants_seat};
 use crate::directory::{
     Account, AccountId, Hand, InstanceId, Licence, Scope, SeatPolicy, Status, StatusReason,
+    Timestamp,
 };
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
@@ -47,27 +48,90 @@ fn has_seat(account: &Account) -> bool {
     account.status == Status::Active && !account.protected
 }
 
-/// Brings the scope and the seat of an account in order that was just written, and its row with them.
+/// Brings the scope and the seats of people who are new in order, all of one connection, and their rows with
+/// them. Their scope, and who was first has a seat first.
+pub(super) async fn settle_new(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    new: &mut [Account],
+) -> Result<Scope> {
+    let written: Vec<_> = new.iter().map(standing).collect();
+    let connection = new.first().and_then(|account| account.connection);
+    let terms = licences::terms(tx, instance, connection).await?;
+    for account in &mut *new {
+        account.in_scope = terms.scope == Scope::All;
+        judge(account);
+    }
+    let mut wanting: Vec<_> = new.iter_mut().filter(|account| wants_seat(facts(account))).collect();
+    if terms.is_limited && !wanting.is_empty() {
+        seat_new(tx, instance, author, &mut wanting).await?;
+    }
+    let mut alike: BTreeMap<_, Vec<&Account>> = BTreeMap::new();
+    for (account, _) in new.iter().zip(written).filter(|(is, was)| standing(is) != *was) {
+        alike.entry(standing(account)).or_default().push(account);
+    }
+    for accounts in alike.values() {
+        let ids: Vec<AccountId> = accounts.iter().map(|account| account.id).collect();
+        if let Some(one) = accounts.first() {
+            seats::correct_standing(tx, instance, &ids, one).await?;
+        }
+    }
+    Ok(terms.scope)
+}
+
+/// Gives seats to people who are new under the lock of the licence, as long as there are any.
+async fn seat_new(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    wanting: &mut [&mut Account],
+) -> Result<()> {
+    let Some(mut licence) = licences::lock(tx, instance).await? else { return Ok(()) };
+    let was = licence.seats_taken;
+    for account in wanting {
+        if licence.free() > 0 {
+            licence.seats_taken += 1;
+        } else if licence.policy == SeatPolicy::Stop {
+            return Err(Error::NoSeat(no_seat(licence)));
+        } else {
+            queue(account, None, author.at);
+        }
+    }
+    if licence.seats_taken != was {
+        licences::set(tx, instance, licence).await?;
+    }
+    Ok(())
+}
+
+fn queue(account: &mut Account, since: Option<Timestamp>, at: Timestamp) {
+    (account.status, account.reason) = (Status::Blocked, Some(StatusReason::NoSeat));
+    account.queued_at = since.or(Some(at));
+}
+
+fn standing(account: &Account) -> (bool, Status, Option<StatusReason>, Option<Timestamp>) {
+    (account.in_scope, account.status, account.reason, account.queued_at)
+}
+
+/// Brings the scope and the seat of an account in order that was just changed, and its row with them.
 pub(super) async fn settle(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
-    before: Option<&Account>,
+    before: &Account,
     after: &mut Account,
 ) -> Result<()> {
-    let written = after.clone();
-    let moved = before
-        .is_none_or(|before| before.connection != after.connection || before.deleted_at.is_some());
-    let had = before.is_some_and(has_seat);
+    let written = standing(after);
+    let moved = before.connection != after.connection || before.deleted_at.is_some();
+    let had = has_seat(before);
     if !moved && had == wants_seat(facts(after)) {
         return Ok(());
     }
     let terms = licences::terms(tx, instance, after.connection).await?;
     if moved {
-        after.in_scope = match (terms.scope, before) {
-            (Scope::All, _) => true,
-            (Scope::Groups, None) => false,
-            (Scope::Groups, Some(_)) => {
+        after.in_scope = match terms.scope {
+            Scope::All => true,
+            Scope::Groups => {
                 // Who moves a group that she is below waits, or is seen.
                 tx.hold_nesting(instance, Nesting::Counts).await?;
                 !scope::in_scope(tx, instance, std::slice::from_ref(after)).await?.is_empty()
@@ -80,10 +144,8 @@ pub(super) async fn settle(
         let seats = if wants { Seats::Take } else { Seats::Free };
         seat(tx, instance, author, before, after, seats).await?;
     }
-    let standing =
-        |account: &Account| (account.in_scope, account.status, account.reason, account.queued_at);
-    if standing(after) != standing(&written) {
-        seats::correct_standing(tx, instance, after).await?;
+    if standing(after) != written {
+        seats::correct_standing(tx, instance, &[after.id], after).await?;
     }
     Ok(())
 }
@@ -99,7 +161,7 @@ async fn seat(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
-    before: Option<&Account>,
+    before: &Account,
     after: &mut Account,
     seats: Seats,
 ) -> Result<()> {
@@ -114,12 +176,10 @@ async fn seat(
             Ok(licences::set(tx, instance, licence).await?)
         }
         Seats::Take => {
-            let queued_at = before.and_then(|before| before.queued_at);
-            if licence.policy == SeatPolicy::Stop && queued_at.is_none() {
+            if licence.policy == SeatPolicy::Stop && before.queued_at.is_none() {
                 return Err(Error::NoSeat(no_seat(licence)));
             }
-            (after.status, after.reason) = (Status::Blocked, Some(StatusReason::NoSeat));
-            after.queued_at = queued_at.or(Some(author.at));
+            queue(after, before.queued_at, author.at);
             Ok(())
         }
     }
@@ -208,8 +268,7 @@ pub(super) async fn move_many(
             if free > 0 {
                 (free, licence.seats_taken) = (free - 1, licence.seats_taken + 1);
             } else {
-                (is.status, is.reason) = (Status::Blocked, Some(StatusReason::NoSeat));
-                is.queued_at = was.queued_at.or(Some(author.at));
+                queue(is, was.queued_at, author.at);
             }
         }
         licence.seats_taken -= i64::try_from(freed).unwrap_or(0);

@@ -6,7 +6,7 @@ use scim_v2::schema_urns;
 use serde_json::{Map, Value};
 
 use super::claims::{self, reach, take_up};
-use super::resource::{Resource, finish, holder, show};
+use super::resource::{Resource, finish, finish_all, holder, show};
 use super::{
     Caller, Provision, Result, Shown, Sought, conflict_on, manager, mapping, render, required,
     standing, taken, transact,
@@ -15,7 +15,7 @@ use crate::clock::Ids;
 use crate::directory::rules::{Claim, outliving, overtaken};
 use crate::directory::{
     Account, AccountId, Approval, ConnectionId, InstanceId, ManagerLink, MemberId, MemberKind,
-    Status, StatusReason, Timestamp,
+    Scope, Status, StatusReason, Timestamp,
 };
 use crate::scim::extension::adopted;
 use crate::scim::fold::fold;
@@ -33,7 +33,7 @@ use crate::store::accounts::Tombstone;
 use crate::store::audit::Author;
 use crate::store::query::{Column, Narrow, Purpose, Table};
 use crate::store::waist::StillTable;
-use crate::store::{StoreError, Tx, accounts, memberships, schemas};
+use crate::store::{StoreError, Tx, accounts, licences, memberships, schemas};
 use uuid::Uuid;
 
 /// How often a creation looks again when the holder of its name vanishes in between.
@@ -160,41 +160,14 @@ impl Resource for Users {
         ids: Ids,
         sent: Document,
     ) -> Result<Account> {
-        let id = AccountId(ids.fresh());
-        let mut account = Account { connection: Some(caller.connection), ..blank(id, author.at) };
-        account.document = sent;
-        account.document.entry("active").or_insert(Value::Bool(true));
-        derive(&mut account)?;
-        required::check(caller, None, &mut account)?;
-        let misses = map(tx, caller, &mut account).await?;
-        // Who was held is not let in by being deleted and created anew.
-        let key = fold(&account.user_name);
-        let gone = Tombstone::UserName(&key);
-        let gone = accounts::tombstone(tx, caller.instance, gone, Purpose::Look).await?;
-        account.hand = outliving(gone.and_then(|gone| gone.hand));
-        standing::judge(&mut account);
+        let mut account = newcomer(caller, author, ids, sent)?;
+        let key = fold(&account.user_name).into_owned();
         for _ in 0..CREATE_ATTEMPTS {
-            manager::attach(tx, caller.instance, None, &mut account).await?;
-            if accounts::insert(tx, caller.instance, &account).await? {
-                misses.keep(tx, caller.instance, account.id, author.at).await?;
-                standing::settle(tx, caller.instance, author, None, &mut account).await?;
-                manager::settle(tx, caller.instance, author, &[(None, &account)]).await?;
-                finish::<Users>(
-                    tx,
-                    caller.instance,
-                    &caller.schemas,
-                    author,
-                    None,
-                    &account,
-                    "created",
-                )
-                .await?;
+            if admit(tx, caller, author, std::slice::from_mut(&mut account)).await? {
                 return Ok(account);
             }
             // Somebody holds the name. Who locks that row sees whether it can be picked up.
-            let holder =
-                holder::<Self>(tx, caller, Narrow::UserName(fold(&account.user_name).into_owned()))
-                    .await?;
+            let holder = holder::<Self>(tx, caller, Narrow::UserName(key.clone())).await?;
             match holder {
                 None => {}
                 Some(holder) if holder.connection.is_none() => {
@@ -271,6 +244,80 @@ impl Resource for Users {
     }
 }
 
+impl Users {
+    /// Keeps several new rows, with about as many statements as one takes; nothing if somebody holds the
+    /// name of one of them: the caller takes back what was written, and creates each by itself.
+    pub(super) async fn create_all(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        sent: impl Iterator<Item = Document>,
+    ) -> Result<Option<Vec<Account>>> {
+        let new = sent.map(|sent| newcomer(caller, author, author.ids, sent));
+        let mut new: Vec<Account> = new.collect::<Result<_>>()?;
+        let admitted = admit(tx, caller, author, &mut new).await?;
+        Ok(admitted.then_some(new))
+    }
+}
+
+/// An account that is about to be created.
+fn newcomer(caller: &Caller, author: &Author, ids: Ids, sent: Document) -> Result<Account> {
+    let id = AccountId(ids.fresh());
+    let mut account = Account { connection: Some(caller.connection), ..blank(id, author.at) };
+    account.document = sent;
+    account.document.entry("active").or_insert(Value::Bool(true));
+    derive(&mut account)?;
+    required::check(caller, None, &mut account)?;
+    Ok(account)
+}
+
+/// Keeps people who are new, with their seats, their links and their rows in the audit trail; `false` if
+/// somebody holds the name of one of them.
+async fn admit(tx: &mut Tx, caller: &Caller, author: &Author, new: &mut [Account]) -> Result<bool> {
+    let instance = caller.instance;
+    let (connection, version) = (Some(caller.connection), caller.settings.mapping_version);
+    let misses = mapping::apply(tx, instance, connection, version, &caller.schemas, new).await?;
+    outlive(tx, instance, new).await?;
+    // Several see each other only if they are in scope at once.
+    let scope = match new {
+        [_, _, ..] => licences::terms(tx, instance, connection).await?.scope,
+        _ => Scope::All,
+    };
+    manager::attach_new(tx, instance, scope, new).await?;
+    if !accounts::insert(tx, instance, new).await? {
+        return Ok(false);
+    }
+    misses.keep(tx, instance, author.at).await?;
+    if standing::settle_new(tx, instance, author, new).await? != scope && new.len() > 1 {
+        return Err(StoreError::Stale.into());
+    }
+    let rows: Vec<(Option<&Account>, &Account)> =
+        new.iter().map(|account| (None, account)).collect();
+    finish_all::<Users>(tx, instance, &caller.schemas, author, &rows, "created").await?;
+    manager::settle(tx, instance, author, &rows).await?;
+    Ok(true)
+}
+
+/// Who was held is not let in by being deleted and created anew.
+async fn outlive(tx: &mut Tx, instance: InstanceId, new: &mut [Account]) -> Result<()> {
+    let key = |account: &Account| fold(&account.user_name).into_owned();
+    let keys: Vec<String> = new.iter().map(key).collect();
+    let gone = match keys.as_slice() {
+        [_] => keys,
+        _ => accounts::names_of_tombstones(tx, instance, &keys).await?,
+    };
+    for account in new {
+        let key = key(account);
+        if gone.contains(&key) {
+            let name = Tombstone::UserName(&key);
+            let gone = accounts::tombstone(tx, instance, name, Purpose::Look).await?;
+            account.hand = outliving(gone.and_then(|gone| gone.hand));
+        }
+        standing::judge(account);
+    }
+    Ok(())
+}
+
 impl Provision {
     /// Creates an account that no connection owns: a person whom the intranet knows already.
     pub async fn create_local_account(
@@ -296,20 +343,15 @@ async fn insert_local(
     mut account: Account,
 ) -> Result<Account> {
     let schemas = Arc::new(schemas::of_instance(tx, instance).await?);
-    let misses = mapping::apply(tx, instance, None, 0, &schemas, &mut account).await?;
-    if !accounts::insert(tx, instance, &account).await? {
+    let one = std::slice::from_mut(&mut account);
+    let misses = mapping::apply(tx, instance, None, 0, &schemas, one).await?;
+    if !accounts::insert(tx, instance, one).await? {
         return Err(taken("userName", &account.user_name, "account"));
     }
-    misses.keep(tx, instance, account.id, author.at).await?;
-    standing::settle(tx, instance, author, None, &mut account).await?;
+    misses.keep(tx, instance, author.at).await?;
+    standing::settle_new(tx, instance, author, one).await?;
     finish::<Users>(tx, instance, &schemas, author, None, &account, "created").await?;
     Ok(account)
-}
-
-/// Makes the fields of an account by the mapping of the caller's connection.
-async fn map(tx: &mut Tx, caller: &Caller, account: &mut Account) -> Result<mapping::Misses> {
-    let (connection, version) = (Some(caller.connection), caller.settings.mapping_version);
-    mapping::apply(tx, caller.instance, connection, version, &caller.schemas, account).await
 }
 
 /// Keeps a new document of an account; writes nothing if nothing is new.
@@ -346,8 +388,10 @@ async fn keep(
     if reached == Claim::Ask {
         return claims::ask::<Users>(tx, caller, author, before, after.document, None).await;
     }
-    let misses = map(tx, caller, &mut after).await?;
-    misses.keep(tx, caller.instance, after.id, author.at).await?;
+    let (connection, version) = (Some(caller.connection), caller.settings.mapping_version);
+    let (schemas, one) = (&caller.schemas, std::slice::from_mut(&mut after));
+    let misses = mapping::apply(tx, caller.instance, connection, version, schemas, one).await?;
+    misses.keep(tx, caller.instance, author.at).await?;
     if picked_up {
         claims::settle(tx, caller, author.at, after.id.0).await?;
     }
@@ -366,11 +410,11 @@ pub(super) async fn write(
     mut after: Account,
     done: &str,
 ) -> Result<Account> {
-    manager::attach(tx, instance, Some(before), &mut after).await?;
+    manager::attach(tx, instance, before, &mut after).await?;
     accounts::update(tx, instance, before, &after)
         .await
         .map_err(|error| conflict_on(error, "userName", &after.user_name, "account"))?;
-    standing::settle(tx, instance, author, Some(before), &mut after).await?;
+    standing::settle(tx, instance, author, before, &mut after).await?;
     manager::settle(tx, instance, author, &[(Some(before), &after)]).await?;
     finish::<Users>(tx, instance, schemas, author, Some(before), &after, done).await?;
     Ok(after)

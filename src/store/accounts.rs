@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::query::{Purpose, Table};
-use super::row::{Record, Row};
+use super::row::{Id, Record, Row};
 use super::sql::Bind;
 use super::waist::Dialect;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
@@ -76,30 +76,38 @@ fn hand(row: &Row) -> Result<Option<Hand>, StoreError> {
     Ok(Some(Hand { word, at: row.get("hand_at")?, overtaken_at }))
 }
 
-/// Keeps a new account, unless a live one holds its user name: then nothing is kept and the answer is
-/// `false`. The transaction stays usable.
+/// Keeps new accounts, unless a live one holds the user name of one of them: then that one is not kept and
+/// the answer is `false`; those beside it are half kept, for the caller to take back. The transaction stays
+/// usable.
 pub async fn insert(
     tx: &mut Tx,
     instance: InstanceId,
-    account: &Account,
+    accounts: &[Account],
+) -> Result<bool, StoreError> {
+    for accounts in accounts.chunks(BATCH_MAX) {
+        if !insert_rows(tx, instance, accounts).await? {
+            return Ok(false);
+        }
+    }
+    insert_emails(tx, instance, accounts).await?;
+    Ok(true)
+}
+
+async fn insert_rows(
+    tx: &mut Tx,
+    instance: InstanceId,
+    accounts: &[Account],
 ) -> Result<bool, StoreError> {
     let mut sql = Sql::new(
         "INSERT INTO accounts (instance_id, id, connection_id, user_name, user_name_key, \
          external_id, display_name, display_name_key, employee_number, active, status, \
          status_reason, manager_ref, manager_ref_key, manager_id, document, version, created_at, \
          modified_at, deleted_at, in_scope, hand, hand_at, hand_overtaken_at, protected, queued_at, \
-         missing, manager_wait, fields, local_fields, in_source) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
-         $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, \
-         $28, $29, $30, $31) ON CONFLICT DO NOTHING",
+         missing, manager_wait, fields, local_fields, in_source) VALUES ",
     );
-    for value in columns(instance, account) {
-        sql = sql.bind(value);
-    }
-    if tx.execute(sql).await? == 0 {
-        return Ok(false);
-    }
-    insert_emails(tx, instance, account).await?;
-    Ok(true)
+    sql.push_rows(accounts.iter().map(|account| columns(instance, account)));
+    sql.push(" ON CONFLICT DO NOTHING");
+    Ok(usize::try_from(tx.execute(sql).await?) == Ok(accounts.len()))
 }
 
 /// Some live accounts, locked, in the order of their ids: who locks several does so in one order.
@@ -210,6 +218,25 @@ pub async fn tombstone(
     tx.fetch_optional(sql).await
 }
 
+/// Those of some folded user names that deleted accounts had.
+pub async fn names_of_tombstones(
+    tx: &mut Tx,
+    instance: InstanceId,
+    keys: &[String],
+) -> Result<Vec<String>, StoreError> {
+    let mut found = Vec::new();
+    for keys in keys.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "SELECT DISTINCT r.user_name_key AS id FROM accounts r WHERE r.instance_id = $1 \
+             AND r.deleted_at IS NOT NULL AND r.user_name_key IN ",
+        )
+        .bind(instance);
+        sql.push_list(keys.iter().map(String::as_str));
+        found.extend(tx.fetch_all::<Id<String>>(sql).await?.into_iter().map(|Id(key)| key));
+    }
+    Ok(found)
+}
+
 /// How a deleted account is named.
 #[derive(Debug, Clone, Copy)]
 pub enum Tombstone<'n> {
@@ -246,7 +273,7 @@ pub async fn update(
     if before.document.get("emails") != account.document.get("emails") {
         let sql = Sql::new("DELETE FROM account_emails WHERE instance_id = $1 AND account_id = $2");
         tx.execute(sql.bind(instance).bind(account.id)).await?;
-        insert_emails(tx, instance, account).await?;
+        insert_emails(tx, instance, std::slice::from_ref(account)).await?;
     }
     Ok(())
 }
@@ -306,15 +333,15 @@ pub fn email_keys(account: &Account) -> Vec<String> {
 async fn insert_emails(
     tx: &mut Tx,
     instance: InstanceId,
-    account: &Account,
+    accounts: &[Account],
 ) -> Result<(), StoreError> {
-    let keys = email_keys(account);
-    let rows: Vec<[Bind; 4]> = (0..)
-        .zip(keys)
-        .map(|(position, key): (i64, _)| {
-            [instance.into(), account.id.into(), position.into(), key.into()]
+    let of = |account: &Account| {
+        let (id, keys) = (account.id, email_keys(account));
+        (0_i64..).zip(keys).map(move |(position, key)| -> [Bind; 4] {
+            [instance.into(), id.into(), position.into(), key.into()]
         })
-        .collect();
+    };
+    let rows: Vec<[Bind; 4]> = accounts.iter().flat_map(of).collect();
     for rows in rows.chunks(BATCH_MAX) {
         let mut sql = Sql::new(
             "INSERT INTO account_emails (instance_id, account_id, position, value_key) VALUES ",

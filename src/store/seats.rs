@@ -89,23 +89,27 @@ pub async fn set_standing(
     Ok(())
 }
 
-/// Corrects what was just written of an account: its standing, in the same version.
+/// Corrects what was just written of accounts: they have the standing of `alike`, in the same version.
 pub async fn correct_standing(
     tx: &mut Tx,
     instance: InstanceId,
-    account: &Account,
+    ids: &[AccountId],
+    alike: &Account,
 ) -> Result<(), StoreError> {
-    let sql = Sql::new(
-        "UPDATE accounts SET in_scope = $3, status = $4, status_reason = $5, queued_at = $6 \
-         WHERE instance_id = $1 AND id = $2",
-    )
-    .bind(instance)
-    .bind(account.id)
-    .bind(account.in_scope)
-    .bind(account.status.word())
-    .bind(account.reason.map(StatusReason::word))
-    .bind(account.queued_at);
-    tx.execute(sql).await.map(drop)
+    for ids in ids.chunks(BATCH_MAX) {
+        let mut sql = Sql::new(
+            "UPDATE accounts SET in_scope = $2, status = $3, status_reason = $4, queued_at = $5 \
+             WHERE instance_id = $1 AND id IN ",
+        )
+        .bind(instance)
+        .bind(alike.in_scope)
+        .bind(alike.status.word())
+        .bind(alike.reason.map(StatusReason::word))
+        .bind(alike.queued_at);
+        sql.push_list(ids.iter().copied());
+        tx.execute(sql).await?;
+    }
+    Ok(())
 }
 
 /// How many other protected accounts are active.

@@ -68,7 +68,13 @@ impl Sql {
 
     /// Adds `(…)` with a placeholder for each value.
     pub fn push_list<T: Into<Bind>>(&mut self, values: impl IntoIterator<Item = T>) -> &mut Self {
-        self.varies = true;
+        let length = self.push_values(values);
+        self.varies |= length != 1;
+        self
+    }
+
+    fn push_values<T: Into<Bind>>(&mut self, values: impl IntoIterator<Item = T>) -> usize {
+        let before = self.values.len();
         self.push("(");
         for (index, value) in values.into_iter().enumerate() {
             if index > 0 {
@@ -76,7 +82,8 @@ impl Sql {
             }
             self.push_bind(value);
         }
-        self.push(")")
+        self.push(")");
+        self.values.len() - before
     }
 
     /// Adds `(…), (…)` for the rows of a multi-row `INSERT`.
@@ -84,12 +91,15 @@ impl Sql {
         &mut self,
         rows: impl IntoIterator<Item = R>,
     ) -> &mut Self {
-        for (index, row) in rows.into_iter().enumerate() {
-            if index > 0 {
+        let mut length = 0;
+        for row in rows {
+            if length > 0 {
                 self.push(", ");
             }
-            self.push_list(row);
+            self.push_values(row);
+            length += 1;
         }
+        self.varies |= length != 1;
         self
     }
 
@@ -106,7 +116,7 @@ impl Sql {
     }
 
     /// Whether the same text will come again, so that a prepared statement is worth keeping: not if
-    /// it holds a list, whose length varies.
+    /// it holds a list, whose length varies, unless it is a list of one.
     pub(super) fn recurs(&self) -> bool {
         !self.varies
     }
@@ -116,7 +126,37 @@ impl Sql {
         debug_assert_eq!(placeholder_count(&self.text), self.values.len(), "{}", self.text);
         (self.text, self.values)
     }
+
+    /// The same with a `?` for each placeholder, in the order of the text.
+    ///
+    /// SQLite looks for a placeholder with a name in the list of all names, each time that it reads one
+    /// and each time that one is bound: thousands of them would cost more than the statement.
+    pub(super) fn into_unnamed_parts(self) -> (Cow<'static, str>, Vec<Bind>) {
+        let (text, values) = self.into_parts();
+        if values.len() < NAMED_MAX {
+            return (text, values);
+        }
+        let mut parts = text.split('$');
+        let mut unnamed = parts.next().unwrap_or_default().to_owned();
+        let mut places = Vec::with_capacity(values.len());
+        for part in parts {
+            let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            let (number, rest) = part.split_at(digits);
+            places.push(number.parse::<usize>().unwrap_or(0));
+            unnamed.push('?');
+            unnamed.push_str(rest);
+        }
+        if places.iter().copied().eq(1..=values.len()) {
+            return (Cow::Owned(unnamed), values);
+        }
+        let value = |place: usize| values.get(place.checked_sub(1)?).cloned();
+        let bound = places.into_iter().filter_map(value).collect();
+        (Cow::Owned(unnamed), bound)
+    }
 }
+
+/// The placeholders that keep their numbers on SQLite: fewer are found at once.
+const NAMED_MAX: usize = 64;
 
 /// The greatest placeholder number in a statement.
 #[must_use]
@@ -248,6 +288,33 @@ mod tests {
         assert_eq!(sql.text(), "SELECT id FROM t WHERE a = $1 AND b IN ($2, $3) AND c = $4");
         let (text, values) = sql.into_parts();
         assert_eq!(placeholder_count(&text), values.len());
+    }
+
+    #[test]
+    fn many_placeholders_lose_their_numbers_and_keep_their_order() {
+        let mut sql = Sql::new("SELECT id FROM t WHERE a = $1 AND b IN ").bind(-1);
+        sql.push_list(0..100).push(" AND c = $1");
+        let (text, values) = sql.into_unnamed_parts();
+        assert!(text.starts_with("SELECT id FROM t WHERE a = ? AND b IN (?, ?, "), "{text}");
+        assert!(text.ends_with("?) AND c = ?"), "{text}");
+        let expected: Vec<Bind> = (-1..100).chain([-1]).map(Bind::from).collect();
+        assert_eq!(values, expected);
+        let few = Sql::new("SELECT id FROM t WHERE b = $2 AND a = $1").bind(1).bind(2);
+        assert_eq!(few.into_unnamed_parts().0, "SELECT id FROM t WHERE b = $2 AND a = $1");
+    }
+
+    #[test]
+    fn only_a_list_of_one_comes_again() {
+        let list = |length: i64| {
+            let mut sql = Sql::new("SELECT id FROM t WHERE a IN ");
+            sql.push_list(0..length).recurs()
+        };
+        assert_eq!([list(0), list(1), list(2)], [false, true, false]);
+        let rows = |length: i64| {
+            let mut sql = Sql::new("INSERT INTO t (a, b) VALUES ");
+            sql.push_rows((0..length).map(|n| [Bind::from(n), Bind::from(n)])).recurs()
+        };
+        assert_eq!([rows(1), rows(2)], [true, false]);
     }
 
     #[test]

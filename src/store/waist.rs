@@ -230,14 +230,16 @@ macro_rules! bind_all {
 macro_rules! run {
     ($tx:expr, $sql:expr, $method:ident) => {{
         let keep = $sql.recurs();
-        let (text, values) = $sql.into_parts();
-        let text = AssertSqlSafe(text.into_owned());
         match $tx.connection() {
             Connection::Sqlite(connection) => {
+                let (text, values) = $sql.into_unnamed_parts();
+                let text = AssertSqlSafe(text.into_owned());
                 let query = sqlx::query(text).persistent(keep);
                 bind_all!(query, values).$method(connection).await.map(|done| done.into_either())
             }
             Connection::Postgres(connection) => {
+                let (text, values) = $sql.into_parts();
+                let text = AssertSqlSafe(text.into_owned());
                 let query = sqlx::query(text).persistent(keep);
                 bind_all!(query, values).$method(connection).await.map(|done| done.into_either())
             }

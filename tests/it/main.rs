@@ -14,6 +14,7 @@ mod cli;
 mod contract;
 mod cost;
 mod csv;
+mod csv_batch;
 mod durability;
 mod filters;
 mod fuzz;

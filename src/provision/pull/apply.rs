@@ -32,6 +32,8 @@ struct Applied<'l> {
     entry: &'l Entry,
     before: Option<Account>,
     id: AccountId,
+    /// Whether the account was Local before.
+    picked_up: bool,
     /// Whether an administrator has to agree first.
     asked: bool,
 }
@@ -262,12 +264,48 @@ impl<'w> Applying<'w> {
     }
 
     async fn range(&mut self, tx: &mut Tx, part: &[&'w Entry], found: &Found) -> Result<()> {
-        for entry in part {
-            let before = found.get(&entry.key);
-            let applied = self.one(tx, entry, before).await?;
-            self.applied.extend(applied);
+        let is_new =
+            |entry: &&Entry| entry.action == Action::Keep && !found.contains_key(&entry.key);
+        for alike in part.chunk_by(|one, other| is_new(one) && is_new(other)) {
+            if let [_, _, ..] = alike
+                && self.newcomers(tx, alike).await?
+            {
+                continue;
+            }
+            for entry in alike {
+                let before = found.get(&entry.key);
+                let applied = self.one(tx, entry, before).await?;
+                self.applied.extend(applied);
+            }
         }
         Ok(())
+    }
+
+    /// Creates the accounts of several entries at once; nothing was done if it is `false`, because the name
+    /// of one of them is not free.
+    async fn newcomers(&mut self, tx: &mut Tx, part: &[&'w Entry]) -> Result<bool> {
+        let (caller, author) = (self.caller, self.author);
+        let documents = part.iter().map(|entry| entry.document.clone());
+        tx.mark().await?;
+        match Users::create_all(tx, caller, author, documents).await {
+            Ok(Some(created)) => {
+                tx.forget_mark().await?;
+                for (entry, created) in part.iter().zip(created) {
+                    let applied = self.created(tx, entry, &created).await?;
+                    self.applied.push(applied);
+                }
+                Ok(true)
+            }
+            Ok(None) => {
+                tx.back_to_mark().await?;
+                Ok(false)
+            }
+            Err(error @ (Error::Refused(_) | Error::NoSeat(_))) => {
+                tx.back_to_mark().await?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Applies one entry; nothing if there is nothing to do.
@@ -291,7 +329,8 @@ impl<'w> Applying<'w> {
         // Rows before it may have linked the account to its manager: who writes it must know.
         let now = accounts::some(tx, caller.instance, &[id]).await?.pop();
         let now = now.ok_or(StoreError::Stale)?;
-        let applied = |asked| Applied { entry, before: Some(before.clone()), id, asked };
+        let picked_up = before.connection.is_none();
+        let applied = |asked| Applied { entry, before: Some(before.clone()), id, picked_up, asked };
         match (meaning, entry.action) {
             (Claim::Foreign, _) => Err(refusal(
                 "the account belongs to another connection, which stays its owner: take the person out \
@@ -330,13 +369,23 @@ impl<'w> Applying<'w> {
         let (caller, author) = (self.caller, self.author);
         let document = entry.document.clone();
         let created = Users::create(tx, caller, author, author.ids, document).await?;
+        self.created(tx, entry, &created).await
+    }
+
+    async fn created(
+        &self,
+        tx: &mut Tx,
+        entry: &'w Entry,
+        created: &Account,
+    ) -> Result<Applied<'w>> {
+        let (caller, author) = (self.caller, self.author);
         let picked_up = created.version > 1;
         // Somebody Local may have come by this name just now, and wait for an administrator.
         let asked = created.connection != Some(caller.connection);
         if let Some(hash) = entry.password.as_deref().filter(|_| !picked_up && !asked) {
             accounts::keep_password(tx, caller.instance, created.id, hash, author.at).await?;
         }
-        Ok(Applied { entry, before: None, id: created.id, asked })
+        Ok(Applied { entry, before: None, id: created.id, picked_up, asked })
     }
 
     /// Notes a row that was refused; where no seat is free and the licence says so, the run ends with it.
@@ -369,7 +418,7 @@ impl<'w> Applying<'w> {
         let after = accounts::some(tx, self.caller.instance, &ids).await?;
         let after: HashMap<AccountId, Account> =
             after.into_iter().map(|account| (account.id, account)).collect();
-        for Applied { entry, before, id, asked } in &self.applied {
+        for Applied { entry, before, id, picked_up, asked } in &self.applied {
             let name = entry.name.clone();
             let plain = |outcome| Item {
                 outcome,
@@ -382,7 +431,8 @@ impl<'w> Applying<'w> {
                 None => Some(plain(Outcome::Deleted)),
                 Some(_) if *asked => Some(plain(Outcome::Asked)),
                 Some(after) => {
-                    report::item(&schemas.user, before.as_ref(), after, Some(entry.line))
+                    let (kind, before, line) = (&schemas.user, before.as_ref(), Some(entry.line));
+                    report::item(kind, before, after, *picked_up, line)
                 }
             };
             self.batch.left +=

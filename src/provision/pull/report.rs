@@ -23,18 +23,19 @@ pub(super) fn skipped(line: i64, name: &str, reason: &str) -> Item {
     }
 }
 
-/// What became of an account; nothing if it is as it was.
+/// What became of an account, which was Local before if it was `picked_up`; nothing if it is as it was.
 pub(super) fn item(
     kind: &ResourceType,
     before: Option<&Account>,
     after: &Account,
+    picked_up: bool,
     line: Option<i64>,
 ) -> Option<Item> {
     if before.is_some_and(|before| before.version == after.version) {
         return None;
     }
     Some(Item {
-        outcome: outcome(before, after),
+        outcome: outcome(before, after, picked_up),
         line,
         name: after.user_name.clone(),
         account: Some(after.id),
@@ -56,10 +57,8 @@ pub(super) fn with(mut item: Item, groups: &(Vec<String>, Vec<String>)) -> Item 
 
 /// The one word that matters most: what it means for the person's access, then where the account comes
 /// from.
-fn outcome(before: Option<&Account>, after: &Account) -> Outcome {
+fn outcome(before: Option<&Account>, after: &Account, picked_up: bool) -> Outcome {
     let was = before.map(|before| before.status);
-    // A new account may have been linked to its manager since: its version says nothing.
-    let picked_up = before.is_some_and(|before| before.connection.is_none());
     match (was, after.status) {
         (was, Status::Blocked) if was != Some(Status::Blocked) => Outcome::Blocked,
         (None, _) if !picked_up => Outcome::Created,
