@@ -3,6 +3,7 @@
 
 mod guard;
 mod kill;
+mod loopholes;
 mod matching;
 mod people;
 mod remote;
