@@ -13,7 +13,8 @@ pub const GUARD_COUNT_MAX: i64 = 10_000_000;
 pub struct Guard {
     /// The people who may leave at most; more are held.
     pub count_max: i64,
-    /// The share of the people who may enter now that may leave at most, in percent; more is held.
+    /// The share of the people who may enter now that may leave at most, in percent; more is held. With 100
+    /// there is no such limit.
     pub percent_max: i64,
 }
 
@@ -48,7 +49,7 @@ impl Guard {
     pub fn admit(self, leaving: Leaving) -> Result<(), String> {
         let Leaving { leaving: count, present } = leaving;
         let too_many = count > self.count_max;
-        let too_large = count * 100 > self.percent_max * present;
+        let too_large = self.percent_max < 100 && count * 100 > self.percent_max * present;
         if count == 0 || !(too_many || too_large) {
             return Ok(());
         }
@@ -93,6 +94,8 @@ mod tests {
         assert!(strict.admit(Leaving { leaving: 1, present: 100 }).is_err());
         let open = Guard { count_max: GUARD_COUNT_MAX, percent_max: 100 };
         assert!(open.admit(Leaving { leaving: 100, present: 100 }).is_ok());
+        // Somebody who is found on the way, among people who could not be counted before.
+        assert!(open.admit(Leaving { leaving: 1, present: 0 }).is_ok());
     }
 
     #[test]

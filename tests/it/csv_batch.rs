@@ -91,7 +91,7 @@ impl Company {
             group_separator: ";".to_owned(),
             mode: Mode::Snapshot,
             passwords: Passwords::SsoOnly,
-            guard: Guard::default(),
+            guard: Guard { count_max: 1_000, percent_max: 100 },
         };
         let change = SourceChange { settings: Some(settings), ..SourceChange::default() };
         let author = test.app.provision.operator();
