@@ -106,9 +106,9 @@ fn measure(database: &str, [url, bare]: &[String; 2], folder: &Path, rows: u64) 
     let took = runtime.block_on(load_bare(url, bare))?;
     drop(runtime);
     let print = |step: &str, took: Duration, peak: &str, base: Duration| {
-        let (seconds, base) = (took.as_secs_f64(), base.as_secs_f64());
+        let seconds = took.as_secs_f64();
         let speed = f64::from(u32::try_from(rows).unwrap_or(u32::MAX)) / seconds;
-        let ratio = seconds / base;
+        let ratio = seconds / base.as_secs_f64();
         say(&format!("{step:10} {seconds:>8.2} {speed:>11.0} {ratio:>10.2}x {peak:>10}"))
     };
     print("bare", took, "", took)?;

@@ -139,7 +139,7 @@ impl Company {
                 "fields": account.fields,
                 "standing": [account.status.word(), account.queued_at.is_some().to_string()],
                 "manager": account.manager.account.map(|id| id.to_string()),
-                "waits": account.manager.waits.map(|waits| waits.word()),
+                "waits": account.manager.waits.map(scimd::directory::Waiting::word),
                 "version": account.version,
                 "trail": trail,
             }));

@@ -101,7 +101,7 @@ both! {
         // But an administrator can see who it would be.
         let rehearsal = csv.try_begin(true).await.unwrap();
         csv.cancel(&rehearsal).await;
-        csv.test.advance(std::time::Duration::from_secs(86_400));
+        csv.test.advance(std::time::Duration::from_hours(24));
         assert!(csv.pulls.provision().pulls_left_alone().await.unwrap().is_empty());
         assert!(csv.pulls.provision().take_up(&held.run).await.is_err());
         let dropped = csv.cancel(&held.run).await;

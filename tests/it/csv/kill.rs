@@ -20,7 +20,7 @@ fn rows(which: usize) -> String {
         .filter(|n| n % 10 != which)
         .map(|n| {
             let title = if n % 3 == which { "Chef" } else { "Cook" };
-            let groups = if (n + which) % 4 == 0 { "A;B" } else { "C" };
+            let groups = if (n + which).is_multiple_of(4) { "A;B" } else { "C" };
             format!("u{n:04},{title},u{:04},{groups}", n / 5)
         })
         .collect();

@@ -34,7 +34,7 @@ both! {
         assert_eq!(again.pull().counts.unchanged, 0);
         assert!(again.pull().notes[0].contains("nothing was done"), "{again:?}");
         csv.reset().await;
-        csv.test.advance(std::time::Duration::from_secs(60));
+        csv.test.advance(std::time::Duration::from_mins(1));
         let trail = csv.trail_of_all().await;
         let anew = csv.run().await;
         assert_eq!((anew.short().as_str(), anew.pull().counts.unchanged), ("", 3));
@@ -93,7 +93,7 @@ both! {
     }
 
     async fn groups_can_have_a_separator_of_their_own(database) {
-        let csv = Csv::with(&database, |settings| settings.group_separator = "|".to_owned()).await;
+        let csv = Csv::with(&database, |settings| "|".clone_into(&mut settings.group_separator)).await;
         csv.pull(file("groups", &["ann,A;B|C"])).await;
         assert_eq!(csv.accounts().await, "ann active in A;B & C");
     }
@@ -172,7 +172,7 @@ both! {
         let pulled = csv.pull(text).await;
         assert_eq!(pulled.short(), "4 skipped ");
         assert_eq!(csv.accounts().await, "ann active\nbob active\ncleo active");
-        assert!(pulled.pull().notes.iter().any(|note| note.contains("4")), "{pulled:?}");
+        assert!(pulled.pull().notes.iter().any(|note| note.contains('4')), "{pulled:?}");
         let few = file("", &["ann", "cleo"]) + "bob,Bob,Test\ndora,Dora,Test,dora@example.com\n";
         let pulled = csv.pull(few).await;
         assert!(pulled.short().contains("skipped"), "{pulled:?}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use scimd::provision::pull::PULL_LEASE;
 use scimd::provision::pull::Worker;
 use scimd::store::runs::RunState;
 use tokio::sync::Barrier;
@@ -172,7 +173,8 @@ both! {
         let run = csv.begin().await;
         assert!(csv.work_for(run.clone(), 4).await.is_none());
         let provision = csv.pulls.provision();
-        csv.test.advance(scimd::provision::pull::PULL_LEASE - std::time::Duration::from_millis(1));
+        let almost = PULL_LEASE.checked_sub(std::time::Duration::from_millis(1)).unwrap();
+        csv.test.advance(almost);
         assert!(provision.take_up(&csv.stored(&run).await).await.is_err());
         assert!(provision.pulls_left_alone().await.unwrap().is_empty());
         csv.test.advance(std::time::Duration::from_millis(1));
@@ -190,7 +192,7 @@ both! {
         let make = |which: usize| {
             let rows: Vec<String> = (0..700).filter(|n| which == 0 || n % 20 > 2).map(|n| {
                 let title = if which == 1 && n % 3 == 0 { "Chef" } else { "Cook" };
-                format!("u{n:04},{title},u{:04},{}", n / 5, if (n + which) % 2 == 0 { "A;B" } else { "C" })
+                format!("u{n:04},{title},u{:04},{}", n / 5, if (n + which).is_multiple_of(2) { "A;B" } else { "C" })
             }).chain((0..which * 50).map(|n| format!("new{n},Cook,new{},D", n + 1))).collect();
             file("job title,manager,groups", &lines(&rows))
         };
