@@ -111,13 +111,16 @@ impl Provision {
         let now = self.clock.now();
         let until = later(now, LEASE);
         let holder = self.ids.fresh();
-        let had = transact!(self.store, |tx| runs::lease(&mut tx, run, holder, now, until)
-            .await
-            .map_err(Error::from))?;
-        if had {
-            return Ok(Run { leased_until: until, holder: Some(holder), ..run.clone() });
-        }
-        Err(taken_over().into())
+        transact!(self.store, |tx| {
+            // What the one before was at may have been kept after the run was read: it is read again
+            // behind the lock that the lease waits for.
+            match runs::lease(&mut tx, run, holder, now, until).await {
+                Ok(true) => runs::find(&mut tx, run.instance, run.id).await.map_err(Error::from),
+                Ok(false) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        })?
+        .ok_or_else(|| taken_over().into())
     }
 
     /// Finishes what others have left unfinished, on any instance; how many runs that were.

@@ -59,7 +59,7 @@ fn why() -> Value {
         "type": "object",
         "required": ["fact", "applies", "decides", "says", "remedy", "by"],
         "properties": {
-            "fact": { "enum": ["deleted", "hand", "active", "scope", "seat"] },
+            "fact": { "enum": ["deleted", "hand", "active", "scope", "source", "seat"] },
             "applies": { "type": "boolean" },
             "decides": { "type": "boolean", "description": "Whether this rule made the status" },
             "says": { "type": "string", "description": "What is so, in plain words" },
