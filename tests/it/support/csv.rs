@@ -179,11 +179,18 @@ impl Csv {
         }
     }
 
-    /// Takes up a run whose worker is dead.
+    /// Takes up a run whose worker is dead; what that one sent last may have ended the run all the same.
     pub(crate) async fn resume(&self, run: &Run) -> Pulled {
         self.test.advance(scimd::provision::pull::PULL_LEASE);
-        let run = self.pulls.provision().take_up(&self.stored(run).await).await.unwrap();
-        self.work(run).await
+        match self.pulls.provision().take_up(&self.stored(run).await).await {
+            Ok(run) => self.work(run).await,
+            Err(refused) => {
+                let run = self.stored(run).await;
+                assert!(run.ended_at.is_some(), "{refused}");
+                let items = self.report(&run).await;
+                Pulled { run, items }
+            }
+        }
     }
 
     pub(crate) async fn stored(&self, run: &Run) -> Run {
