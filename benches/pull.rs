@@ -14,8 +14,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use scimd::clock::{Clock, Ids};
-use scimd::directory::source::{MatchBy, Mode, Passwords, Place};
-use scimd::directory::{ConnectionKind, ConnectionStatus, Guard, SourceSettings};
+use scimd::directory::source::Place;
+use scimd::directory::{ConnectionKind, ConnectionStatus, SourceSettings};
 use scimd::provision::Provision;
 use scimd::provision::pull::Worker;
 use scimd::provision::setup::NewConnection;
@@ -134,17 +134,7 @@ fn run(url: &str, folder: &Path, rows: u64, step: &str) -> Result<(Duration, Str
 }
 
 fn settings() -> SourceSettings {
-    SourceSettings {
-        place: Place::Folder { path: FILE.to_owned() },
-        encoding: None,
-        separator: None,
-        columns: Vec::new(),
-        match_by: MatchBy::UserName,
-        group_separator: ";".to_owned(),
-        mode: Mode::Snapshot,
-        passwords: Passwords::SsoOnly,
-        guard: Guard::default(),
-    }
+    SourceSettings::of(Place::Folder { path: FILE.to_owned() })
 }
 
 async fn provision(url: &str) -> Result<Provision> {

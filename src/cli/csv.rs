@@ -11,7 +11,7 @@ use super::args::{ConnectionArg, CsvCommand, InstanceArg, SourceArgs};
 use super::output::{Text, or_dash, with};
 use super::pulls;
 use super::session::{Session, plain, quoted};
-use crate::directory::source::{Column, MatchBy, Mode, Passwords, Place};
+use crate::directory::source::{Column, Place};
 use crate::directory::{
     Connection, ConnectionKind, ConnectionStatus, Guard, InstanceId, Schedule, SourceSettings,
     Window,
@@ -21,7 +21,7 @@ use crate::provision::documents::{DOCUMENT_BYTES_MAX, DOCUMENT_PART_BYTES, Part}
 use crate::provision::setup::NewConnection;
 use crate::provision::sources::SourceChange;
 use crate::pull::columns::{Meaning, check_meaning};
-use crate::pull::export::{Exporter, GROUP_SEPARATOR};
+use crate::pull::export::Exporter;
 use crate::pull::remote::Remote;
 use crate::store::sources::Source;
 
@@ -241,7 +241,7 @@ fn changed(before: Option<&SourceSettings>, args: &SourceArgs) -> Result<SourceS
         (Some(before), Some(place)) => {
             SourceSettings { place: as_before(place, &before.place), ..before.clone() }
         }
-        (None, Some(place)) => fresh(place),
+        (None, Some(place)) => SourceSettings::of(place),
         (None, None) => bail!("say where the file is: --document NAME, --file PATH, or --url URL"),
     };
     if let (Place::Remote { user, .. }, Some(said)) = (&mut settings.place, &args.user) {
@@ -299,20 +299,6 @@ fn as_before(place: Place, before: &Place) -> Place {
             Place::Remote { url, user: user.clone() }
         }
         (place, _) => place,
-    }
-}
-
-fn fresh(place: Place) -> SourceSettings {
-    SourceSettings {
-        place,
-        encoding: None,
-        separator: None,
-        columns: Vec::new(),
-        match_by: MatchBy::UserName,
-        group_separator: GROUP_SEPARATOR.to_owned(),
-        mode: Mode::Snapshot,
-        passwords: Passwords::SsoOnly,
-        guard: Guard::default(),
     }
 }
 

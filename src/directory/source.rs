@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::connection::words;
 use super::guard::{Guard, Leaving};
 
+/// What separates the groups in one cell, unless somebody says otherwise.
+pub const GROUP_SEPARATOR: &str = ";";
+
 /// Where a connection is pulled from, and how what is there is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceSettings {
@@ -26,6 +29,24 @@ pub struct SourceSettings {
     pub passwords: Passwords,
     /// How many people may lose their access in one run.
     pub guard: Guard,
+}
+
+impl SourceSettings {
+    /// The settings that a source begins with: everything is guessed, and the file has everybody.
+    #[must_use]
+    pub fn of(place: Place) -> Self {
+        Self {
+            place,
+            encoding: None,
+            separator: None,
+            columns: Vec::new(),
+            match_by: MatchBy::UserName,
+            group_separator: GROUP_SEPARATOR.to_owned(),
+            mode: Mode::Snapshot,
+            passwords: Passwords::SsoOnly,
+            guard: Guard::default(),
+        }
+    }
 }
 
 /// Where a file is.

@@ -8,12 +8,10 @@ use super::columns::{EXPORTED, Meaning, known, match_columns};
 use super::format::Separator;
 use super::source::Stop;
 use crate::directory::Account;
+use crate::directory::source::GROUP_SEPARATOR;
 use crate::scim::schemas::Schemas;
 use crate::scim::values::Path;
 use crate::store::sources::Source;
-
-/// What separates groups in a cell, where no connection says.
-pub const GROUP_SEPARATOR: &str = ";";
 
 /// Writes people as rows: what is read again is what was written.
 pub struct Exporter<W: Write> {

@@ -7,10 +7,8 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, request};
 use futures_util::stream;
-use scimd::directory::source::{MatchBy, Mode, Outcome, Passwords, Place};
-use scimd::directory::{
-    Connection, ConnectionKind, ConnectionStatus, Guard, RunId, SourceSettings,
-};
+use scimd::directory::source::{Outcome, Place};
+use scimd::directory::{Connection, ConnectionKind, ConnectionStatus, RunId, SourceSettings};
 use scimd::http::{Settings, service};
 use scimd::provision::documents::{DOCUMENT_BYTES_MAX, DOCUMENT_VERSIONS_MAX};
 use scimd::provision::sources::SourceChange;
@@ -62,17 +60,7 @@ impl TestInstance {
     }
 
     async fn place(&self, connection: &Connection, place: Place) {
-        let settings = SourceSettings {
-            place,
-            encoding: None,
-            separator: None,
-            columns: Vec::new(),
-            match_by: MatchBy::UserName,
-            group_separator: ";".to_owned(),
-            mode: Mode::Snapshot,
-            passwords: Passwords::SsoOnly,
-            guard: Guard::default(),
-        };
+        let settings = SourceSettings::of(place);
         let change = SourceChange { settings: Some(settings), ..SourceChange::default() };
         let author = self.app.provision.operator();
         self.app.provision.set_source(&author, connection, change).await.unwrap();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use scimd::directory::source::{MatchBy, Mode, Passwords, Place};
+use scimd::directory::source::Place;
 use scimd::directory::{Account, Connection, ConnectionKind, Guard, PickUp, Pull, SourceSettings};
 use scimd::keys::vault::Vault;
 use scimd::provision::Result;
@@ -43,17 +43,7 @@ pub(crate) const OPEN: Guard = Guard { count_max: 1_000_000, percent_max: 100 };
 
 /// A document as the place.
 pub(crate) fn settings(place: Place) -> SourceSettings {
-    SourceSettings {
-        place,
-        encoding: None,
-        separator: None,
-        columns: Vec::new(),
-        match_by: MatchBy::UserName,
-        group_separator: ";".to_owned(),
-        mode: Mode::Snapshot,
-        passwords: Passwords::SsoOnly,
-        guard: OPEN,
-    }
+    SourceSettings { guard: OPEN, ..SourceSettings::of(place) }
 }
 
 /// A file of people: each row has a user name, from which the required columns are made, and the cells
