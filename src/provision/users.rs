@@ -301,11 +301,10 @@ async fn admit(tx: &mut Tx, caller: &Caller, author: &Author, new: &mut [Account
 /// Who was held is not let in by being deleted and created anew.
 async fn outlive(tx: &mut Tx, instance: InstanceId, new: &mut [Account]) -> Result<()> {
     let key = |account: &Account| fold(&account.user_name).into_owned();
-    let keys: Vec<String> = new.iter().map(key).collect();
-    let gone = match keys.as_slice() {
-        [_] => keys,
-        _ => accounts::names_of_tombstones(tx, instance, &keys).await?,
-    };
+    let mut gone: Vec<String> = new.iter().map(key).collect();
+    if gone.len() > 1 {
+        gone = accounts::names_of_tombstones(tx, instance, &gone).await?;
+    }
     for account in new {
         let key = key(account);
         if gone.contains(&key) {
