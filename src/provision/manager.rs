@@ -15,7 +15,7 @@ use crate::directory::{
 use crate::scim::fold::fold;
 use crate::store::audit::{self, Author, Category};
 use crate::store::managers::{self, Reference};
-use crate::store::{StoreError, Tx, accounts};
+use crate::store::{BATCH_MAX, StoreError, Tx, accounts};
 
 /// The rule behind every link and every unlinking.
 const RULE: &str = "manager";
@@ -61,15 +61,9 @@ pub(super) async fn attach_new(
     serialize(tx, instance, keys).await?;
     let references: BTreeSet<Reference> = new.iter().filter_map(reference).collect();
     let references: Vec<Reference> = references.into_iter().collect();
-    let found = candidates(tx, instance, &references).await?;
-    let found: BTreeMap<Reference, Candidates> = found.into_iter().collect();
-    let mut before = Newcomers::default();
+    let mut names = names(tx, instance, &references).await?;
     for account in new {
-        let resolution = reference(account).map(|reference| {
-            let mut answering = found.get(&reference).cloned().unwrap_or_default();
-            answering.extend(before.answering(&reference));
-            resolve_manager(&answering)
-        });
+        let resolution = reference(account).map(|reference| names.resolve(&reference));
         let (manager, waits) = match resolution {
             Some(Resolution::Found(manager)) => (Some(manager), None),
             Some(Resolution::Ambiguous) => (None, Some(Waiting::Ambiguous)),
@@ -79,25 +73,28 @@ pub(super) async fn attach_new(
         account.manager =
             ManagerLink { sent: account.manager.sent.take(), account: manager, waits };
         if scope == Scope::All {
-            before.add(account);
+            names.extend(identifiers(account), account.id);
         }
     }
     Ok(())
 }
 
-/// People who are about to be kept, by what they can be named.
+/// The accounts that references could name, by their names.
 #[derive(Default)]
-struct Newcomers(BTreeMap<(ConnectionId, ReferenceKind, String), Vec<AccountId>>);
+struct Names(BTreeMap<Name, Vec<AccountId>>);
 
-impl Newcomers {
-    fn add(&mut self, account: &Account) {
-        for name in identifiers(account) {
-            self.0.entry(name).or_default().push(account.id);
+/// What an account can be named, and by whose accounts, as exactly as it is compared.
+type Name = (ConnectionId, ReferenceKind, String);
+
+impl Names {
+    fn extend(&mut self, names: impl IntoIterator<Item = Name>, account: AccountId) {
+        for name in names {
+            self.0.entry(name).or_default().push(account);
         }
     }
 
-    /// Those who answer to a reference, and how.
-    fn answering(&self, reference: &Reference) -> Candidates {
+    /// Whom a reference names.
+    fn resolve(&self, reference: &Reference) -> Resolution {
         let (sent, key) = (&reference.sent, fold(&reference.sent).into_owned());
         let names = [
             (ReferenceKind::Id, ids::exact(sent).map(|id| id.to_string())),
@@ -106,11 +103,11 @@ impl Newcomers {
             (ReferenceKind::Email, Some(key)),
             (ReferenceKind::EmployeeNumber, Some(sent.clone())),
         ];
-        let of = |(kind, text): (ReferenceKind, Option<String>)| {
-            let found = text.and_then(|text| self.0.get(&(reference.connection, kind, text)));
+        let answering = |(kind, name): (ReferenceKind, Option<String>)| {
+            let found = name.and_then(|name| self.0.get(&(reference.connection, kind, name)));
             found.into_iter().flatten().map(move |id| (kind, *id))
         };
-        names.into_iter().flat_map(of).collect()
+        resolve_manager(&names.into_iter().flat_map(answering).collect::<Vec<_>>())
     }
 }
 
@@ -138,11 +135,11 @@ async fn resolve(tx: &mut Tx, instance: InstanceId, account: &Account) -> Result
     let Some(reference) = reference(account) else {
         return Ok(link(None, Some(Waiting::Nobody)));
     };
-    let found = find(tx, instance, std::slice::from_ref(&reference)).await?;
-    let manager = match found.into_iter().next().map(|(_, resolution)| resolution) {
-        Some(Resolution::Found(manager)) => manager,
-        Some(Resolution::Ambiguous) => return Ok(link(None, Some(Waiting::Ambiguous))),
-        Some(Resolution::Waiting) | None => return Ok(link(None, Some(Waiting::Nobody))),
+    let names = names(tx, instance, std::slice::from_ref(&reference)).await?;
+    let manager = match names.resolve(&reference) {
+        Resolution::Found(manager) => manager,
+        Resolution::Ambiguous => return Ok(link(None, Some(Waiting::Ambiguous))),
+        Resolution::Waiting => return Ok(link(None, Some(Waiting::Nobody))),
     };
     let above = managers::chain_above(tx, instance, manager).await?;
     if above.contains(&account.id) {
@@ -195,10 +192,11 @@ async fn relink(
     references: &[Reference],
 ) -> Result<()> {
     let (mut nobody, mut ambiguous, mut found) = (Vec::new(), Vec::new(), Vec::new());
-    for (reference, resolution) in find(tx, instance, references).await? {
-        match resolution {
-            Resolution::Waiting => nobody.push(reference),
-            Resolution::Ambiguous => ambiguous.push(reference),
+    let names = names(tx, instance, references).await?;
+    for reference in references {
+        match names.resolve(reference) {
+            Resolution::Waiting => nobody.push(reference.clone()),
+            Resolution::Ambiguous => ambiguous.push(reference.clone()),
             Resolution::Found(manager) => found.push((reference, manager)),
         }
     }
@@ -239,46 +237,27 @@ async fn record(
     Ok(audit::append(tx, instance, &events).await?)
 }
 
-/// Whom each reference names now.
-async fn find(
-    tx: &mut Tx,
-    instance: InstanceId,
-    references: &[Reference],
-) -> std::result::Result<Vec<(Reference, Resolution)>, StoreError> {
-    let found = candidates(tx, instance, references).await?;
-    let resolved = found.into_iter().map(|(one, answering)| (one, resolve_manager(&answering)));
-    Ok(resolved.collect())
-}
-
-/// The accounts that answer to a reference, and how.
-type Candidates = Vec<(ReferenceKind, AccountId)>;
-
-/// Who answers to each reference now.
+/// The accounts in scope that these references could name now.
 ///
-/// The accounts that answer to it are locked for sharing before the decision counts, also those that are
-/// not in scope: who moves one of them in or out sees the reference, or is seen.
-async fn candidates(
+/// They are locked for sharing before the decision counts, also those that are not in scope: who moves
+/// one of them in or out sees the reference, or is seen.
+async fn names(
     tx: &mut Tx,
     instance: InstanceId,
     references: &[Reference],
-) -> std::result::Result<Vec<(Reference, Candidates)>, StoreError> {
-    let mut found = Vec::new();
-    for references in references.chunks(managers::REFERENCES_AT_ONCE) {
-        let mut candidates = managers::manager_candidates(tx, instance, references).await?;
-        let ids: BTreeSet<AccountId> = candidates.iter().map(|one| one.account).collect();
+) -> std::result::Result<Names, StoreError> {
+    let mut names = Names::default();
+    for references in references.chunks(BATCH_MAX) {
+        let mut found = managers::named(tx, instance, references).await?;
+        let ids: BTreeSet<AccountId> = found.iter().map(|one| one.account).collect();
         if managers::share(tx, instance, &ids).await? {
-            candidates = managers::manager_candidates(tx, instance, references).await?;
+            found = managers::named(tx, instance, references).await?;
         }
-        for (place, reference) in (0_i64..).zip(references) {
-            let of_reference: Vec<_> = candidates
-                .iter()
-                .filter(|one| one.reference == place && one.in_scope)
-                .map(|one| (one.kind, one.account))
-                .collect();
-            found.push((reference.clone(), of_reference));
+        for one in found.into_iter().filter(|one| one.in_scope) {
+            names.extend([(one.connection, one.kind, one.name)], one.account);
         }
     }
-    Ok(found)
+    Ok(names)
 }
 
 /// The folded identifiers by which others can refer to the account that came or went with a change.
@@ -289,9 +268,8 @@ fn changed_identifiers(before: Option<&Account>, after: &Account) -> BTreeSet<St
     changed.map(|(_, _, text)| fold(text).into_owned()).collect()
 }
 
-/// By what an account can be named, and by whose accounts, as exactly as it is compared; nothing if it is
-/// in nobody's scope.
-fn identifiers(account: &Account) -> BTreeSet<(ConnectionId, ReferenceKind, String)> {
+/// What an account can be named; nothing if it is in nobody's scope.
+fn identifiers(account: &Account) -> BTreeSet<Name> {
     let Some(connection) =
         account.connection.filter(|_| account.deleted_at.is_none() && account.in_scope)
     else {

@@ -270,6 +270,12 @@ impl Puller {
         self.work(run, Work::Lines { lines, unchanged }).await
     }
 
+    /// Tells the database that there are many more people than before.
+    pub async fn learn(&self) -> Result<()> {
+        let mut tx = self.provision.store.read().await?;
+        Ok(accounts::learn(&mut tx).await?)
+    }
+
     /// Suspends some people whom the source no longer has, in one transaction with the report and the
     /// place of the run; `last` is the last person that was looked at, and `seen` how many were.
     pub async fn suspend(

@@ -32,6 +32,9 @@ const LISTED_AT_ONCE: i64 = 500;
 /// How often a run says that it is still worked on.
 const RENEW_EVERY: Duration = Duration::from_secs(PULL_LEASE.as_secs() / 4);
 
+/// The new people after whom the database is told that it has grown; then at twice as many, and so on.
+const GROWN: i64 = 1_000;
+
 /// The batches that are read ahead.
 const READ_AHEAD: usize = 4;
 
@@ -272,7 +275,7 @@ impl Work<'_> {
         self.stage(|pull| pull.stage = Stage::Applying).await?;
         let mut behind = self.run.pulled().done;
         let mut lines = read(people);
-        let mut unchanged = 0;
+        let (mut unchanged, mut grown) = (0, GROWN);
         while let Some(batch) = lines.batches.recv().await {
             let size = count(batch.len());
             if behind >= size {
@@ -296,6 +299,10 @@ impl Work<'_> {
             self.told(run);
             if self.run.state != RunState::Open {
                 return Ok(());
+            }
+            if self.run.pulled().counts.created >= grown {
+                grown = self.run.pulled().counts.created * 2;
+                self.puller.learn().await?;
             }
         }
         lines.ended().await?;

@@ -211,7 +211,7 @@ pub async fn tombstone(
         Tombstone::UserName(key) => sql.push(" AND r.user_name_key = ").push_bind(key),
     };
     sql.push(" ORDER BY r.deleted_at DESC, r.id LIMIT 1");
-    if purpose == Purpose::Change {
+    if purpose == Purpose::Change && tx.dialect() == Dialect::Postgres {
         let for_update = tx.dialect().for_update();
         sql.push(for_update);
     }
@@ -361,8 +361,19 @@ pub enum Sought {
     ExternalId(ConnectionId),
 }
 
+/// Has PostgreSQL look at how many people there are, as it does by itself only once a minute: before that,
+/// it plans for a table in which no instance has many. SQLite needs none of it.
+pub async fn learn(tx: &mut Tx) -> Result<(), StoreError> {
+    if tx.dialect() == Dialect::Postgres {
+        // Who is at it already does it for everybody.
+        let learn = "ANALYZE (SKIP_LOCKED) accounts, account_emails, memberships, unique_values";
+        tx.execute(Sql::new(learn)).await?;
+    }
+    Ok(())
+}
+
 /// The live accounts that answer to one of these keys; locked, in the order of their ids, if they are
-/// about to change.
+/// about to change and the database locks rows.
 pub async fn by_keys(
     tx: &mut Tx,
     instance: InstanceId,
@@ -380,10 +391,12 @@ pub async fn by_keys(
                 sql.push(" AND r.external_id IN ")
             }
         };
-        sql.push_list(keys.iter().copied()).push(" ORDER BY r.id");
-        if purpose == Purpose::Change {
+        sql.push_list(keys.iter().copied());
+        // The order is that of the locks. SQLite, which locks no rows, would read all accounts of the
+        // instance for the sake of it.
+        if purpose == Purpose::Change && tx.dialect() == Dialect::Postgres {
             let for_update = tx.dialect().for_update();
-            sql.push(for_update);
+            sql.push(" ORDER BY r.id").push(for_update);
         }
         found.extend(tx.fetch_all::<Account>(sql).await?);
     }

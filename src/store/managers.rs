@@ -1,6 +1,9 @@
 //! Who reports to whom: references to managers as they were sent, whom they name, and the links.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+
+use uuid::Uuid;
 
 use super::accounts::TABLE;
 use super::row::{Count, Id, Record, Row};
@@ -59,23 +62,22 @@ fn push_after(sql: &mut Sql, after: Option<AccountId>, limit: i64) {
     sql.push(" ORDER BY r.id LIMIT ").push_bind(limit);
 }
 
-/// The references to managers that one statement looks up.
-pub const REFERENCES_AT_ONCE: usize = 100;
-
-/// An account that answers to a reference to a manager.
-#[derive(Debug, Clone, Copy)]
-pub struct Candidate {
-    /// The place of the reference in the list that was asked for.
-    pub reference: i64,
-    /// How the account answers to it.
+/// An account by one of the names that references to managers use.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// The connection whose accounts may use the name.
+    pub connection: ConnectionId,
+    /// What kind of name it is.
     pub kind: ReferenceKind,
+    /// The name, folded if case does not matter in it.
+    pub name: String,
     /// The account.
     pub account: AccountId,
     /// Whether the scope of its connection has it.
     pub in_scope: bool,
 }
 
-impl Record for Candidate {
+impl Record for Named {
     fn read(row: &Row) -> Result<Self, StoreError> {
         let kind = match row.get::<i64>("kind")? {
             1 => ReferenceKind::Id,
@@ -84,55 +86,74 @@ impl Record for Candidate {
             4 => ReferenceKind::Email,
             _ => ReferenceKind::EmployeeNumber,
         };
+        let account: AccountId = row.get("id")?;
         Ok(Self {
-            reference: row.get("place")?,
+            connection: row.get("connection_id")?,
             kind,
-            account: row.get("id")?,
+            name: row.get::<Option<String>>("name")?.unwrap_or_else(|| account.to_string()),
+            account,
             in_scope: row.get("in_scope")?,
         })
     }
 }
 
-/// The live accounts that answer to references to managers, each among those of its connection, and
-/// how; at most [`REFERENCES_AT_ONCE`] references.
-pub async fn manager_candidates(
+/// The live accounts of connections that one of these references could name, by that name; at most
+/// [`BATCH_MAX`] references.
+pub async fn named(
     tx: &mut Tx,
     instance: InstanceId,
     references: &[Reference],
-) -> Result<Vec<Candidate>, StoreError> {
+) -> Result<Vec<Named>, StoreError> {
     if references.is_empty() {
         return Ok(Vec::new());
     }
-    let mut sql = Sql::new("WITH wanted (place, connection_id, id, sent, sent_key) AS (VALUES ")
-        .bind(instance);
-    sql.push_rows((0_i64..).zip(references).map(|(place, reference)| {
-        [
-            Bind::from(place),
-            reference.connection.into(),
-            Bind::Uuid(ids::exact(&reference.sent)),
-            reference.sent.as_str().into(),
-            fold(&reference.sent).into_owned().into(),
-        ]
-    }));
+    let connections: BTreeSet<ConnectionId> = references.iter().map(|one| one.connection).collect();
+    let ids: Vec<Uuid> = references.iter().filter_map(|one| ids::exact(&one.sent)).collect();
+    let texts: Vec<&str> = references.iter().map(|one| one.sent.as_str()).collect();
+    let keys: Vec<Cow<'_, str>> = texts.iter().map(|sent| fold(sent)).collect();
+    let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
+    let mut sql = Sql::new(
+        "SELECT CAST(2 AS BIGINT) AS kind, a.external_id AS name, a.connection_id, a.id, a.in_scope \
+         FROM accounts a WHERE a.instance_id = $1",
+    )
+    .bind(instance);
+    push_named(&mut sql, &connections, "a.external_id", &texts);
     sql.push(
-        ") SELECT CAST(1 AS BIGINT) AS kind, w.place, a.id, a.in_scope FROM wanted w \
-         CROSS JOIN accounts a WHERE a.instance_id = $1 AND a.id = w.id \
-         AND a.connection_id = w.connection_id AND a.deleted_at IS NULL \
-         UNION ALL SELECT 2, w.place, a.id, a.in_scope FROM wanted w \
-         CROSS JOIN accounts a WHERE a.instance_id = $1 AND a.external_id = w.sent \
-         AND a.connection_id = w.connection_id AND a.deleted_at IS NULL \
-         UNION ALL SELECT 3, w.place, a.id, a.in_scope FROM wanted w \
-         CROSS JOIN accounts a WHERE a.instance_id = $1 AND a.user_name_key = w.sent_key \
-         AND a.deleted_at IS NULL AND a.connection_id = w.connection_id \
-         UNION ALL SELECT 4, w.place, a.id, a.in_scope FROM wanted w \
-         CROSS JOIN account_emails e CROSS JOIN accounts a WHERE e.instance_id = $1 \
-         AND e.value_key = w.sent_key AND a.instance_id = $1 AND a.id = e.account_id \
-         AND a.connection_id = w.connection_id AND a.deleted_at IS NULL \
-         UNION ALL SELECT 5, w.place, a.id, a.in_scope FROM wanted w \
-         CROSS JOIN accounts a WHERE a.instance_id = $1 AND a.employee_number = w.sent \
-         AND a.connection_id = w.connection_id AND a.deleted_at IS NULL ORDER BY 1 LIMIT 10000",
+        " UNION ALL SELECT 3, a.user_name_key, a.connection_id, a.id, a.in_scope \
+         FROM accounts a WHERE a.instance_id = $1",
     );
+    push_named(&mut sql, &connections, "a.user_name_key", &keys);
+    sql.push(
+        " UNION ALL SELECT 4, e.value_key, a.connection_id, a.id, a.in_scope \
+         FROM account_emails e CROSS JOIN accounts a \
+         WHERE e.instance_id = $1 AND a.instance_id = $1 AND a.id = e.account_id",
+    );
+    push_named(&mut sql, &connections, "e.value_key", &keys);
+    sql.push(
+        " UNION ALL SELECT 5, a.employee_number, a.connection_id, a.id, a.in_scope \
+         FROM accounts a WHERE a.instance_id = $1",
+    );
+    push_named(&mut sql, &connections, "a.employee_number", &texts);
+    if !ids.is_empty() {
+        sql.push(
+            " UNION ALL SELECT 1, NULL, a.connection_id, a.id, a.in_scope FROM accounts a \
+             WHERE a.instance_id = $1",
+        );
+        push_named(&mut sql, &connections, "a.id", &ids);
+    }
+    sql.push(" ORDER BY 1 LIMIT 50000");
     tx.fetch_all(sql).await
+}
+
+fn push_named<T: Into<Bind> + Clone>(
+    sql: &mut Sql,
+    connections: &BTreeSet<ConnectionId>,
+    name: &'static str,
+    among: &[T],
+) {
+    sql.push(" AND a.deleted_at IS NULL AND a.connection_id IN ");
+    sql.push_list(connections.iter().copied()).push(" AND ").push(name).push(" IN ");
+    sql.push_list(among.iter().cloned());
 }
 
 /// Locks accounts for sharing, so that nobody changes them before this transaction ends; whether that
