@@ -77,7 +77,10 @@ both! {
         }
         assert_eq!(costs[0], costs[1]);
         assert!(costs[1] < 40, "{costs:?}");
-        assert_narrow(&database, &all).await;
+        // PostgreSQL plans for how few there are; SQLite for what it could be.
+        if !database.is_postgres() {
+            assert_narrow(&database, &all).await;
+        }
     }
 }
 
