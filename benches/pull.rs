@@ -23,7 +23,7 @@ use scimd::provision::sources::SourceChange;
 use scimd::pull::Pulls;
 use scimd::pull::engine::BATCH_LINES;
 use scimd::pull::remote::Network;
-use scimd::store::row::Row;
+use scimd::store::row::{Id, Row};
 use scimd::store::runs::RunState;
 use scimd::store::sql::Bind;
 use scimd::store::waist::Dialect;
@@ -240,7 +240,7 @@ impl Record for Bare {
 const BARE_ROWS: &str = "SELECT id, instance_id, connection_id, user_name, user_name_key, \
     external_id, display_name, employee_number, active, status, manager_ref, manager_ref_key, \
     manager_id, document, version, created_at, modified_at, in_scope, protected, fields, \
-    local_fields, in_source FROM accounts WHERE id > $1 ORDER BY id LIMIT $2";
+    local_fields, in_source FROM accounts WHERE instance_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 
 const BARE_SQLITE: &str = "CREATE TABLE bare (id BLOB NOT NULL, instance_id BLOB NOT NULL, \
     connection_id BLOB, user_name TEXT NOT NULL, user_name_key TEXT NOT NULL, external_id TEXT, \
@@ -277,10 +277,13 @@ async fn load_bare(from: &str, into: &str) -> Result<Duration> {
     let mut tx = into.begin().await?;
     tx.execute(Sql::new(create)).await?;
     tx.commit().await?;
+    let instance = Sql::new("SELECT id FROM instances");
+    let instance = from.read().await?.fetch_optional::<Id<Uuid>>(instance).await?;
+    let Id(instance) = instance.ok_or("no instance")?;
     let (mut last, mut took) = (Uuid::nil(), Duration::ZERO);
     let size = i64::try_from(BATCH_LINES)?;
     loop {
-        let page = Sql::new(BARE_ROWS).bind(last).bind(size);
+        let page = Sql::new(BARE_ROWS).bind(instance).bind(last).bind(size);
         let rows: Vec<Bare> = from.read().await?.fetch_all(page).await?;
         let Some(Bare([Bind::Uuid(Some(id)), ..])) = rows.last() else { break };
         last = *id;
