@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::rand;
 use uuid::Uuid;
 
 use crate::directory::Timestamp;
@@ -50,5 +51,21 @@ impl Ids {
     pub fn fresh(self) -> Uuid {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that makes ids")]
         Uuid::now_v7()
+    }
+
+    /// Bytes that nobody can guess.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has none.
+    #[must_use]
+    pub fn random<const N: usize>(self) -> [u8; N] {
+        let mut bytes = [0; N];
+        #[expect(
+            clippy::expect_used,
+            reason = "without randomness no secret is safe: better not to go on"
+        )]
+        rand::fill(&mut bytes).expect("the operating system gives random bytes");
+        bytes
     }
 }

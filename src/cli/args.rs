@@ -1,5 +1,6 @@
 //! What can be said on the command line. The comments are the help.
 
+mod audit;
 mod csv;
 mod mapping;
 mod standing;
@@ -17,6 +18,7 @@ use crate::directory::{ConnectionKind, Profile};
 use crate::scim::definition::Holder;
 use crate::scim::schemas::Password;
 
+pub(super) use audit::{AuditCommand, TrailForm, WantedArgs};
 pub(super) use csv::{CsvCommand, SourceArgs};
 pub(super) use mapping::{FieldsCommand, LookupsCommand, MappingsCommand, SetArgs};
 pub(super) use standing::{AccountArg, ActArgs, LicenceCommand, RunArg, RunsCommand, ScopeArgs};
@@ -90,6 +92,10 @@ pub(super) enum Command {
     /// Look at runs: work that goes through all people of an instance.
     #[command(subcommand)]
     Runs(RunsCommand),
+
+    /// Look at the audit trail: who changed what, when and why.
+    #[command(subcommand)]
+    Audit(AuditCommand),
 
     /// Look at the groups of an instance.
     #[command(subcommand)]

@@ -8,6 +8,7 @@ mod accounts;
 mod acts;
 mod approvals;
 mod args;
+mod audit;
 pub mod config;
 mod connections;
 mod csv;
@@ -220,6 +221,11 @@ impl Cli {
             Command::Accounts(command) => {
                 let mut session = Session::existing(settings, program, out).await?;
                 accounts::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Audit(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                audit::run(&mut session, command).await?;
                 session.close().await
             }
             Command::Groups(command) => {

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod approval;
+pub mod chain;
 pub mod connection;
 pub mod entering;
 pub mod group;

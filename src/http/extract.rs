@@ -22,6 +22,9 @@ use crate::scim::{ErrorKind, ScimError};
 /// The characters of an id in a path that are looked at; real ones have 36.
 const ID_CHARS_MAX: usize = 256;
 
+/// The characters of a client's name for itself that the audit trail keeps.
+const CLIENT_CHARS_KEPT: usize = 200;
+
 /// The part of a request's time in which the operations of a bulk request are begun.
 const BULK_TIME_SHARE: f32 = 0.8;
 
@@ -52,12 +55,18 @@ impl FromRequestParts<App> for Authorized {
             habits: habits(found.profile),
             schemas,
             key: found.key.id,
+            client: agent.map(shortened),
             request_id: Some(context.id),
             base: context.base,
         };
         caller.recognise_agent(agent.unwrap_or_default());
         Ok(Self(caller))
     }
+}
+
+/// As much of what a client calls itself as the audit trail keeps.
+fn shortened(agent: &str) -> String {
+    agent.chars().take(CLIENT_CHARS_KEPT).collect()
 }
 
 /// The token of a request: after the word Bearer, or bare, as Okta's header mode sends it.

@@ -8,6 +8,7 @@ use axum::ServiceExt;
 use axum::extract::Request;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use super::{App, service};
 
@@ -16,6 +17,9 @@ const KEEP_USES_EVERY: Duration = Duration::from_secs(10);
 
 /// How often a server looks for runs that were left unfinished.
 const FINISH_RUNS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often events that were committed get their links in the chain of the audit trail.
+const SEAL_EVERY: Duration = Duration::from_secs(1);
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,7 @@ pub async fn serve(
     };
     let keeper = tokio::spawn(keep_uses(app.clone(), stopping.clone()));
     let finisher = tokio::spawn(finish_runs(app.clone(), stopping.clone()));
+    let sealer = tokio::spawn(seal(app.clone(), stopping.clone()));
     let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(
         service(app.clone()),
     );
@@ -52,6 +57,7 @@ pub async fn serve(
     keeper.abort();
     // What it is at is a transaction; another process goes on from the last one.
     finisher.abort();
+    sealer.abort();
     keep_uses_now(&app).await;
     app.provision.store.close().await;
     ended
@@ -83,6 +89,20 @@ async fn finish_runs(app: App, mut stopping: watch::Receiver<()>) {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "a run could not be finished; it is tried again");
                 }
+            },
+            _ = stopping.changed() => return,
+        }
+    }
+}
+
+async fn seal(app: App, mut stopping: watch::Receiver<()>) {
+    let mut ticks = tokio::time::interval(SEAL_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => if let Err(error) = app.provision.seal().await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the audit trail could not be sealed; it is tried again");
             },
             _ = stopping.changed() => return,
         }

@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::{constant_time, digest, rand};
+use aws_lc_rs::{constant_time, digest};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::{Clock, Ids};
-use crate::directory::{ConnectionId, InstanceId, KeyId, Timestamp};
+use crate::directory::{ConnectionId, InstanceId, KeyId, Timestamp, ids::hex};
 use crate::store::audit::{self, Author, Category};
 use crate::store::keys::{ApiKey, KeyAndConnection};
 use crate::store::signing::{self, SigningKey};
@@ -103,7 +103,7 @@ impl Keyring {
         tx.serialize_on(&["scimd signing keys".to_owned()]).await?;
         let mut keys = signing::list(&mut tx).await?;
         if keys.is_empty() {
-            let key = SigningKey { id: ids.fresh(), secret: hex(&random_secret()) };
+            let key = SigningKey { id: ids.fresh(), secret: hex(&ids.random::<32>()) };
             signing::insert(&mut tx, &key, clock.now()).await?;
             keys.push(key);
         }
@@ -268,23 +268,4 @@ async fn record(
 /// because a token carries 256 bits of a signature that nobody can guess.
 fn token_hash(token: &str) -> String {
     hex(digest::digest(&digest::SHA256, token.as_bytes()).as_ref())
-}
-
-fn random_secret() -> [u8; 32] {
-    let mut secret = [0; 32];
-    #[expect(
-        clippy::expect_used,
-        reason = "without randomness no key is safe: better not to start"
-    )]
-    rand::fill(&mut secret).expect("the operating system gives random bytes");
-    secret
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.extend(char::from_digit(digit.into(), 16));
-        }
-        text
-    })
 }

@@ -17,7 +17,7 @@ use crate::directory::{Approval, ApprovalId, ApprovalState, GroupId, PickUp, Tim
 use crate::scim::extension::hide;
 use crate::scim::version::{Expected, tag};
 use crate::scim::{Document, ErrorKind, ScimError};
-use crate::store::audit::{self, Author, Category};
+use crate::store::audit::{self, Author};
 use crate::store::memberships::{self, Member};
 use crate::store::{StoreError, Tx, claims};
 
@@ -202,7 +202,7 @@ pub(super) async fn ask<R: Resource>(
 /// An event about what a connection asks for: `account.claim_asked` and the like.
 pub(super) fn event(author: &Author, asked: &Approval, done: &str) -> audit::Event {
     let noun = asked.kind.word();
-    author.event(Category::UserSync, &format!("{noun}.{done}"), noun, asked.target)
+    author.change(&format!("{noun}.{done}"), noun, asked.target)
 }
 
 /// What becomes of a DELETE of something Local: the client takes back what it has asked for. Where it has

@@ -1,15 +1,13 @@
 //! The document store: files that are uploaded for a source, by administrators or by the systems that
 //! make them.
 
-use std::fmt::Write as _;
-
 use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 
 use super::setup::checked_name;
 use super::{Provision, Result, not_found};
-use crate::directory::InstanceId;
+use crate::directory::{InstanceId, ids::hex};
 use crate::scim::fold::fold;
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
@@ -178,13 +176,4 @@ fn too_large(name: &str) -> ScimError {
          address, or put it into the folder of files",
     );
     ScimError::new(ErrorKind::TooLarge, detail)
-}
-
-/// Bytes in hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
 }

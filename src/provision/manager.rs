@@ -13,7 +13,7 @@ use crate::directory::{
     Account, AccountId, ConnectionId, InstanceId, ManagerLink, Scope, Waiting, ids,
 };
 use crate::scim::fold::fold;
-use crate::store::audit::{self, Author, Category};
+use crate::store::audit::{self, Author};
 use crate::store::managers::{self, Reference};
 use crate::store::{BATCH_MAX, StoreError, Tx, accounts};
 
@@ -229,7 +229,7 @@ async fn record(
     let events: Vec<_> = reports
         .into_iter()
         .map(|id| {
-            let event = author.event(Category::UserSync, action, "account", id.0);
+            let event = author.change(action, "account", id.0);
             let after = Some(json!({ "manager": manager, "managerWaits": waits }));
             audit::Event { after, rule: Some(RULE.to_owned()), ..event }
         })

@@ -23,7 +23,7 @@ use crate::scim::resource::require_indexable;
 use crate::scim::schemas::Schemas;
 use crate::scim::values::{Path, Reading};
 use crate::scim::{Document, ErrorKind, ScimError};
-use crate::store::audit::{self, Author, Category};
+use crate::store::audit::{self, Author};
 use crate::store::runs::{Run, RunKind};
 use crate::store::{BATCH_MAX, StoreError, Tx, accounts, lookups, mappings, schemas};
 
@@ -260,7 +260,7 @@ pub(super) fn field_event(
     was: &Map<String, Value>,
     is: &Map<String, Value>,
 ) -> audit::Event {
-    let event = author.event(Category::UserSync, action, "account", account.id.0);
+    let event = author.change(action, "account", account.id.0);
     let (before, after) = (audit::differing(was, is), audit::differing(is, was));
     let side = |fields: Map<String, Value>| Some(json!({ "fields": fields }));
     audit::Event { before: side(before), after: side(after), ..event }

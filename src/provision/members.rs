@@ -17,7 +17,7 @@ use crate::scim::message::{Verb, placed};
 use crate::scim::patch::{Change, Spot};
 use crate::scim::resource::member;
 use crate::scim::{ErrorKind, ScimError};
-use crate::store::audit::{self, Author, Category};
+use crate::store::audit::{self, Author};
 use crate::store::{Tx, memberships};
 
 /// The members that the answer to a change shows at most; a larger group is answered without a body.
@@ -201,7 +201,7 @@ impl MemberChange {
             .into_iter()
             .flat_map(|(action, members)| members.iter().map(move |member| (action, *member)))
             .map(|(action, (member, _))| {
-                let event = author.event(Category::UserSync, action, "group", id.0);
+                let event = author.change(action, "group", id.0);
                 audit::Event { member: Some(member), ..event }
             })
             .collect();
@@ -333,7 +333,7 @@ async fn note_unknown(
         )
         .into()),
         Treatment::Take => {
-            let event = author.event(Category::UserSync, "group.members_unknown", "group", group.0);
+            let event = author.change("group.members_unknown", "group", group.0);
             let after = Some(json!({ "count": unknown.len(), "members": shown }));
             let rule = Some("unknown members are left out".to_owned());
             Ok(audit::append(tx, caller.instance, &[audit::Event { after, rule, ..event }]).await?)

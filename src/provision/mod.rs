@@ -32,6 +32,7 @@ pub mod settings;
 pub mod setup;
 pub mod sources;
 mod standing;
+pub mod trail;
 mod users;
 mod why;
 
@@ -111,6 +112,8 @@ pub struct Caller {
     pub schemas: Arc<Schemas>,
     /// The key that was used.
     pub key: KeyId,
+    /// The program that the request came from, as it calls itself.
+    pub client: Option<String>,
     /// The request.
     pub request_id: Option<String>,
     /// The absolute address of `/scim/v2` as the caller knows it, for links in answers.
@@ -266,6 +269,7 @@ impl Caller {
             habits: habits(connection.profile),
             schemas: Arc::new(schemas),
             key: KeyId(Uuid::nil()),
+            client: None,
             request_id: None,
             base: String::new(),
         }
@@ -286,6 +290,7 @@ impl Caller {
     pub fn author(&self, at: Timestamp, ids: Ids) -> Author {
         Author {
             name: self.connection_name.clone(),
+            client: self.client.clone(),
             connection: Some(self.connection),
             key: Some(self.key),
             request_id: self.request_id.clone(),

@@ -171,6 +171,7 @@ impl Puller {
     fn author(&self, run: &Run) -> Author {
         Author {
             name: self.connection.name.clone(),
+            client: None,
             connection: Some(self.connection.id),
             key: None,
             request_id: None,

@@ -26,7 +26,7 @@ use crate::scim::schemas::Schemas;
 use crate::scim::sort::Key;
 use crate::scim::version::Expected;
 use crate::scim::{Document, ScimError};
-use crate::store::audit::{self, Author, Category};
+use crate::store::audit::{self, Author};
 use crate::store::query::{self, Column, Narrow, Purpose, Table, Viewer};
 use crate::store::unique::{self, Held};
 use crate::store::waist::StillTable;
@@ -319,7 +319,7 @@ fn event<R: Resource>(
     done: &str,
 ) -> audit::Event {
     let action = format!("{}.{done}", R::NOUN);
-    let event = author.event(Category::UserSync, &action, R::NOUN, R::id(after));
+    let event = author.change(&action, R::NOUN, R::id(after));
     let (was, is) = (before.map(R::facets).unwrap_or_default(), R::facets(after));
     let side = |one: &Map<String, Value>, other: &Map<String, Value>| {
         let mut differing = audit::differing(one, other);

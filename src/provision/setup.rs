@@ -46,6 +46,7 @@ impl Provision {
     pub fn operator(&self) -> Author {
         Author {
             name: "cli".to_owned(),
+            client: None,
             connection: None,
             key: None,
             request_id: None,

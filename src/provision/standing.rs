@@ -16,7 +16,7 @@ use crate::directory::{
     Timestamp,
 };
 use crate::scim::{ErrorKind, ScimError};
-use crate::store::audit::{self, Author, Category};
+use crate::store::audit::{self, Author};
 use crate::store::seats::{self, Standing};
 use crate::store::waist::Nesting;
 use crate::store::{Tx, licences, scope};
@@ -311,7 +311,7 @@ async fn write(
     let events: Vec<_> = changed
         .iter()
         .map(|(was, is)| {
-            let event = author.event(Category::UserSync, "account.changed", "account", is.id.0);
+            let event = author.change("account.changed", "account", is.id.0);
             let (before, mut after) = (said(was), said(is));
             after.retain(|key, value| before.get(key) != Some(value));
             let before = before.into_iter().filter(|(key, _)| after.contains_key(key)).collect();

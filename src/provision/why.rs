@@ -107,8 +107,13 @@ impl Provision {
             .collect();
         let (mut searched, mut before) = (0, None);
         while searched < EVENTS_SEARCHED_MAX && rules.iter().any(|rule| rule.by.is_none()) {
-            let page =
-                audit::before_of_target(&mut tx, instance, account.id.0, before, EVENTS_AT_ONCE);
+            let page = audit::search::before_of_target(
+                &mut tx,
+                instance,
+                account.id.0,
+                before,
+                EVENTS_AT_ONCE,
+            );
             let page = page.await?;
             let Some(last) = page.last() else { break };
             (searched, before) = (searched + page.len(), Some(last.id.0));

@@ -13,11 +13,11 @@ use super::format::{Encoding, Form, Rows, Separator, Wanted, detect};
 use super::people::Reader;
 use super::remote::{self, Network, Remote, Validators};
 use super::source::{Fetched, People, Source, Stop};
+use crate::directory::ids::hex;
 use crate::directory::source::Place;
 use crate::directory::{InstanceId, LastPull, SourceSettings};
 use crate::keys::vault::Secret;
 use crate::provision::Provision;
-use crate::provision::documents::hex;
 use crate::provision::pull::Line;
 use crate::scim::schemas::Schemas;
 

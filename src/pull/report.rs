@@ -13,7 +13,13 @@ pub fn push(text: &mut String, item: &Item) {
     let account = item.account.map(|account| account.to_string()).unwrap_or_default();
     let detail = item.detail.as_ref().map(in_words).unwrap_or_default();
     let cells = [item.outcome.word(), &line, &harmless(&item.name), &account, &harmless(&detail)];
+    push_row(text, cells);
+}
+
+/// Appends a row (RFC 4180 §2).
+pub fn push_row(text: &mut String, cells: impl IntoIterator<Item = impl AsRef<str>>) {
     for (place, cell) in cells.into_iter().enumerate() {
+        let cell = cell.as_ref();
         if place > 0 {
             text.push(',');
         }
@@ -40,7 +46,8 @@ pub fn in_words(detail: &Value) -> String {
 /// A text that no spreadsheet takes for a formula: the names in a report are a stranger's words, and who
 /// reads it opens it with a click. An apostrophe goes before whatever would begin one, also behind what
 /// parts cells where a spreadsheet is set to another language.
-fn harmless(text: &str) -> String {
+#[must_use]
+pub fn harmless(text: &str) -> String {
     let (mut safe, mut begins) = (String::with_capacity(text.len()), true);
     for c in text.chars() {
         if begins && matches!(c, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') {

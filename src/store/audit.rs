@@ -1,5 +1,8 @@
 //! The audit trail: append-only, one row for each change, in the transaction of the change.
 
+pub mod chain;
+pub mod search;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -15,18 +18,29 @@ words! {
     Category {
         /// What a connection did to accounts and groups.
         UserSync = "UserSync",
+        /// What an administrator did to accounts.
+        Users = "Users",
+        /// What an administrator did to groups.
+        Groups = "Groups",
         /// API keys.
         Keys = "Keys",
-        /// Tenants, instances and connections.
+        /// Instances, connections and what they go by.
         Settings = "Settings",
+        /// What the server did by itself.
+        System = "System",
     }
 }
+
+/// The event that says that what the trail knew of a person was erased.
+pub const ERASED: &str = "account.erased";
 
 /// Who does something, when and in which request: what all events of one unit of work share.
 #[derive(Debug, Clone)]
 pub struct Author {
     /// In words: the connection's name, or `cli`.
     pub name: String,
+    /// The program that the connection spoke through, as it calls itself.
+    pub client: Option<String>,
     /// The connection, if one acts.
     pub connection: Option<ConnectionId>,
     /// The key that was used.
@@ -42,6 +56,17 @@ pub struct Author {
 }
 
 impl Author {
+    /// A change of an account or a group; the caller adds what differs.
+    #[must_use]
+    pub fn change(&self, action: &str, target_kind: &str, target: Uuid) -> Event {
+        let category = match (self.connection, target_kind) {
+            (Some(_), _) => Category::UserSync,
+            (None, "group") => Category::Groups,
+            (None, _) => Category::Users,
+        };
+        self.event(category, action, target_kind, target)
+    }
+
     /// An event of this author; the caller adds what it is about.
     #[must_use]
     pub fn event(
@@ -57,6 +82,7 @@ impl Author {
             category,
             action: action.to_owned(),
             actor: self.name.clone(),
+            client: self.client.clone(),
             connection: self.connection,
             key: self.key,
             target_kind: target_kind.to_owned(),
@@ -67,6 +93,7 @@ impl Author {
             rule: None,
             request_id: self.request_id.clone(),
             run: self.run,
+            erased_at: None,
         }
     }
 }
@@ -84,6 +111,8 @@ pub struct Event {
     pub action: String,
     /// Who did it, in words: the connection's name or `cli`.
     pub actor: String,
+    /// The program that the connection spoke through, as it called itself.
+    pub client: Option<String>,
     /// The connection that did it.
     pub connection: Option<ConnectionId>,
     /// The key that was used.
@@ -104,6 +133,8 @@ pub struct Event {
     pub request_id: Option<String>,
     /// The run that it is a part of.
     pub run: Option<RunId>,
+    /// When what it says of a person was erased: before and after are gone.
+    pub erased_at: Option<Timestamp>,
 }
 
 impl Record for Event {
@@ -120,6 +151,7 @@ impl Record for Event {
             category: row.get("category")?,
             action: row.get("action")?,
             actor: row.get("actor")?,
+            client: row.get("client")?,
             connection: row.get("connection_id")?,
             key: row.get("key_id")?,
             target_kind: row.get("target_kind")?,
@@ -130,6 +162,7 @@ impl Record for Event {
             rule: row.get("rule")?,
             request_id: row.get("request_id")?,
             run: row.get("run_id")?,
+            erased_at: row.get("erased_at")?,
         })
     }
 }
@@ -141,21 +174,22 @@ pub fn differing(one: &Map<String, Value>, other: &Map<String, Value>) -> Map<St
     one.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// Appends events.
+/// Appends events, each to be linked into the chain once it is committed.
 pub async fn append(tx: &mut Tx, instance: InstanceId, events: &[Event]) -> Result<(), StoreError> {
     for events in events.chunks(BATCH_MAX) {
         let mut sql = Sql::new(
             "INSERT INTO audit_events (instance_id, id, at, category, action, actor, \
              connection_id, key_id, target_kind, target_id, member_id, before, after, rule, \
-             request_id, run_id) VALUES ",
+             request_id, run_id, client) VALUES ",
         );
         sql.push_rows(events.iter().map(|event| columns(instance, event)));
         tx.execute(sql).await?;
+        chain::await_links(tx, instance, events.iter().map(|event| event.id)).await?;
     }
     Ok(())
 }
 
-fn columns(instance: InstanceId, event: &Event) -> [Bind; 16] {
+fn columns(instance: InstanceId, event: &Event) -> [Bind; 17] {
     [
         instance.into(),
         event.id.into(),
@@ -173,37 +207,6 @@ fn columns(instance: InstanceId, event: &Event) -> [Bind; 16] {
         event.rule.as_deref().into(),
         event.request_id.as_deref().into(),
         event.run.into(),
+        event.client.as_deref().into(),
     ]
-}
-
-/// The events about one target, oldest first.
-pub async fn of_target(
-    tx: &mut Tx,
-    instance: InstanceId,
-    target: Uuid,
-    limit: i64,
-) -> Result<Vec<Event>, StoreError> {
-    let sql = Sql::new(
-        "SELECT id, at, category, action, actor, connection_id, key_id, target_kind, target_id, \
-         member_id, before, after, rule, request_id, run_id FROM audit_events \
-         WHERE instance_id = $1 AND target_id = $2 ORDER BY id LIMIT $3",
-    );
-    tx.fetch_all(sql.bind(instance).bind(target).bind(limit)).await
-}
-
-/// The events about one target, newest first, from before the one with the id `before`.
-pub async fn before_of_target(
-    tx: &mut Tx,
-    instance: InstanceId,
-    target: Uuid,
-    before: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<Event>, StoreError> {
-    let sql = Sql::new(
-        "SELECT id, at, category, action, actor, connection_id, key_id, target_kind, target_id, \
-         member_id, before, after, rule, request_id, run_id FROM audit_events \
-         WHERE instance_id = $1 AND target_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
-    );
-    let before = before.unwrap_or(Uuid::max());
-    tx.fetch_all(sql.bind(instance).bind(target).bind(before).bind(limit)).await
 }

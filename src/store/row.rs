@@ -60,7 +60,17 @@ macro_rules! native {
     )*};
 }
 
-native!(Uuid, Option<Uuid>, String, Option<String>, i64, Option<i64>, bool, Vec<u8>);
+native!(
+    Uuid,
+    Option<Uuid>,
+    String,
+    Option<String>,
+    i64,
+    Option<i64>,
+    bool,
+    Vec<u8>,
+    Option<Vec<u8>>
+);
 
 macro_rules! ids {
     ($($id:ident),*) => {$(

@@ -34,7 +34,7 @@ pub enum Bind {
     /// A flag.
     Boolean(bool),
     /// Bytes.
-    Bytes(Vec<u8>),
+    Bytes(Option<Vec<u8>>),
 }
 
 impl Sql {
@@ -243,7 +243,7 @@ impl From<&Key> for Bind {
 
 impl From<Vec<u8>> for Bind {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::Bytes(bytes)
+        Self::Bytes(Some(bytes))
     }
 }
 

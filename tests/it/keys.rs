@@ -99,7 +99,7 @@ both! {
         let key = keys(&test).await.remove(0);
         let mut tx = test.app.provision.store.read().await.unwrap();
         let trail =
-            scimd::store::audit::of_target(&mut tx, test.id, key.id.0, 10).await.unwrap();
+            scimd::store::audit::search::of_target(&mut tx, test.id, key.id.0, 10).await.unwrap();
         assert_eq!(trail.len(), 1, "issuing a key leaves a trail");
         let kept = format!("{key:?} {}", serde_json::to_string(&trail).unwrap());
         for part in token.split('.').skip(1) {

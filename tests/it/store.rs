@@ -56,7 +56,7 @@ both! {
     async fn sample_rows_survive_the_migrations(database) {
         database.open().await.close().await;
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
-        for samples in ["0001_directory.sql", "0002_schemas.sql", "0004_rules.sql", "0005_pull.sql"] {
+        for samples in ["0001_directory.sql", "0002_schemas.sql", "0004_rules.sql", "0005_pull.sql", "0006_audit.sql"] {
             execute(&database, fs::read_to_string(folder.join(samples)).unwrap()).await;
         }
         let store = database.open().await;
@@ -147,9 +147,11 @@ both! {
 /// Every statement that a source of the store holds. A literal is a statement that is complete by
 /// itself, or ends where a list follows.
 fn statements() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let folders = [store.clone(), store.join("audit")];
+    let within = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let mut found = Vec::new();
-    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+    for path in within.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
         let source = fs::read_to_string(&path).unwrap();
         let code = source.split("#[cfg(test)]").next().unwrap();
         let file = path.file_name().unwrap().to_str().unwrap();
@@ -220,6 +222,9 @@ async fn execute(database: &Database, script: String) {
     }
 }
 
+/// The columns of bytes that are no ids.
+const BYTES: &[&str] = &["content", "salt", "digest", "hash"];
+
 async fn sqlite_schema(database: &Database) -> Schema {
     let mut link = sqlx::SqliteConnection::connect(&database.url).await.unwrap();
     let query = "SELECT m.name AS t, c.name AS c, c.type AS k, c.\"notnull\" AS n FROM sqlite_master m \
@@ -228,7 +233,7 @@ async fn sqlite_schema(database: &Database) -> Schema {
     for row in sqlx::query(query).fetch_all(&mut link).await.unwrap() {
         let (table, column): (String, String) = (row.get("t"), row.get("c"));
         let kind = match row.get::<String, _>("k").as_str() {
-            "BLOB" if column == "content" => "bytes",
+            "BLOB" if BYTES.contains(&column.as_str()) => "bytes",
             "BLOB" => "id",
             "INTEGER" => "number",
             "TEXT" => "text",

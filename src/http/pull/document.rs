@@ -17,12 +17,13 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::spawn_blocking;
 
 use super::{Pulled, parameter, place};
+use crate::directory::ids::hex;
 use crate::directory::source::Place;
 use crate::directory::{ConnectionId, ConnectionStatus};
 use crate::http::App;
 use crate::http::answer::{self, Answer, Failure};
 use crate::provision::Caller;
-use crate::provision::documents::{DOCUMENT_BYTES_MAX, DOCUMENT_PART_BYTES, Part, hex};
+use crate::provision::documents::{DOCUMENT_BYTES_MAX, DOCUMENT_PART_BYTES, Part};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::documents::Document;
 

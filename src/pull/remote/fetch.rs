@@ -1,6 +1,5 @@
 //! Fetching a file: one request, followed on the same host, written while it comes.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use tokio::time::timeout;
 use super::address::{self, Remote};
 use super::fault::{Fault, FetchError};
 use super::network::{Limits, Network};
+use crate::directory::ids::hex;
 use crate::keys::vault::Secret;
 
 /// How often a server may send us on.
@@ -233,10 +233,7 @@ async fn take(
     }
     let bytes = body.bytes;
     into.flush().await.map_err(Fault::Write)?;
-    let sha256 = hash.finish().as_ref().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let sha256 = hex(hash.finish().as_ref());
     let validators = Validators {
         etag: text(answer.headers(), &ETAG),
         last_modified: text(answer.headers(), &LAST_MODIFIED),

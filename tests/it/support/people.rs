@@ -63,7 +63,7 @@ impl TestInstance {
     /// What the audit trail says of an account or a group.
     pub(crate) async fn trail(&self, id: &str) -> Vec<Event> {
         let mut tx = self.app.provision.store.read().await.unwrap();
-        audit::of_target(&mut tx, self.id, id.parse().unwrap(), 1000).await.unwrap()
+        audit::search::of_target(&mut tx, self.id, id.parse().unwrap(), 1000).await.unwrap()
     }
 
     /// The user name of the manager whom an account is linked to.
