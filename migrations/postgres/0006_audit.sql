@@ -3,7 +3,6 @@
 ALTER TABLE audit_events ADD COLUMN client TEXT;
 ALTER TABLE audit_events ADD COLUMN erased_at BIGINT;
 
-CREATE INDEX audit_events_by_time ON audit_events (instance_id, at, id);
 CREATE INDEX audit_events_by_request ON audit_events (instance_id, request_id, id)
     WHERE request_id IS NOT NULL;
 CREATE INDEX audit_events_by_category ON audit_events (instance_id, category, id)
@@ -22,7 +21,7 @@ CREATE TABLE audit_links (
     position    BIGINT NOT NULL,
     event_id    UUID   NOT NULL,
     salt        BYTEA,
-    digest      BYTEA  NOT NULL,
+    said        BYTEA  NOT NULL,
     hash        BYTEA  NOT NULL,
     PRIMARY KEY (instance_id, position)
 );

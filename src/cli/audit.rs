@@ -90,6 +90,9 @@ fn verified(text: &mut Text, found: &Verified) -> io::Result<()> {
     }
     let Some(hash) = &found.hash else { return text.line("The audit trail is empty.") };
     text.line(format!("{} events hold, {} of them erased.", found.links, found.erased))?;
+    if found.unsealed > 0 {
+        text.line(format!("{} more wait to be sealed, and are not proved yet.", found.unsealed))?;
+    }
     text.line(format!("The last one: {}:{hash}", found.links))
 }
 

@@ -1,10 +1,10 @@
 //! The chain of the audit trail: who changes an old event changes every hash behind it.
 //!
-//! An event is digested with a salt of its own. When what it says of a person is erased, its salt goes
-//! too: the digest stays, the chain still verifies, and nobody can find out by trying what was erased.
+//! What an event says of a person is digested by itself, with a salt. When it is erased, the salt goes too:
+//! the digest stays, the chain still proves who did what when, and nobody can find out by trying what was
+//! erased.
 
 use aws_lc_rs::digest::{Context, SHA256};
-use uuid::Uuid;
 
 use super::InstanceId;
 
@@ -23,10 +23,21 @@ pub fn origin(instance: InstanceId) -> Hash {
     hash(&[b"scimd audit chain", instance.0.as_bytes()])
 }
 
-/// The digest of an event by its columns. Each goes in with its length, so that no two events that
-/// differ are digested as the same bytes.
+/// The digest of what an event says of somebody, with its salt: all that remains of it once it is erased.
 #[must_use]
-pub fn digest(salt: &[u8; SALT_BYTES], columns: &[Option<Vec<u8>>]) -> Hash {
+pub fn said(salt: &[u8; SALT_BYTES], texts: &[Option<Vec<u8>>]) -> Hash {
+    digest(salt, texts)
+}
+
+/// The hash of a link: of the one before it, and of its event, by the columns that are never erased and
+/// the digest of those that can be.
+#[must_use]
+pub fn link(before: &Hash, position: i64, columns: &[Option<Vec<u8>>], said: &Hash) -> Hash {
+    hash(&[before, &position.to_be_bytes(), &digest(&[], columns), said])
+}
+
+/// Each column goes in with its length, so that no two events that differ are digested as the same bytes.
+fn digest(salt: &[u8], columns: &[Option<Vec<u8>>]) -> Hash {
     let mut context = Context::new(&SHA256);
     context.update(salt);
     for column in columns {
@@ -40,12 +51,6 @@ pub fn digest(salt: &[u8; SALT_BYTES], columns: &[Option<Vec<u8>>]) -> Hash {
         }
     }
     finished(context)
-}
-
-/// The hash of a link, by the one before it.
-#[must_use]
-pub fn link(before: &Hash, position: i64, event: Uuid, digest: &Hash) -> Hash {
-    hash(&[before, &position.to_be_bytes(), event.as_bytes(), digest])
 }
 
 fn hash(parts: &[&[u8]]) -> Hash {
@@ -68,37 +73,38 @@ fn finished(context: Context) -> Hash {
 mod tests {
     use super::*;
 
+    fn columns(texts: &[Option<&str>]) -> Vec<Option<Vec<u8>>> {
+        texts.iter().map(|text| text.map(|text| text.as_bytes().to_vec())).collect()
+    }
+
     #[test]
     fn what_differs_is_digested_differently() {
-        let texts = |texts: &[Option<&str>]| -> Hash {
-            let columns: Vec<_> =
-                texts.iter().map(|text| text.map(|text| text.as_bytes().to_vec())).collect();
-            digest(&[7; SALT_BYTES], &columns)
-        };
         let all = [
-            texts(&[Some("ab"), Some("c")]),
-            texts(&[Some("a"), Some("bc")]),
-            texts(&[Some("abc"), None]),
-            texts(&[None, Some("abc")]),
-            texts(&[Some("abc"), Some("")]),
-            texts(&[Some("abc")]),
+            [Some("ab"), Some("c")].as_slice(),
+            &[Some("a"), Some("bc")],
+            &[Some("abc"), None],
+            &[None, Some("abc")],
+            &[Some("abc"), Some("")],
+            &[Some("abc")],
         ];
+        let all = all.map(|texts| said(&[7; SALT_BYTES], &columns(texts)));
         for (place, one) in all.iter().enumerate() {
             assert!(all.iter().skip(place + 1).all(|other| other != one), "{place}");
         }
-        assert_ne!(digest(&[7; SALT_BYTES], &[]), digest(&[8; SALT_BYTES], &[]));
+        assert_ne!(said(&[7; SALT_BYTES], &[]), said(&[8; SALT_BYTES], &[]));
     }
 
     #[test]
     fn a_link_depends_on_all_before_it() {
-        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let first = link(&origin(InstanceId(one)), 1, one, &[1; HASH_BYTES]);
-        let second = link(&first, 2, other, &[2; HASH_BYTES]);
-        assert_ne!(second, link(&first, 3, other, &[2; HASH_BYTES]));
-        assert_ne!(second, link(&first, 2, one, &[2; HASH_BYTES]));
-        assert_ne!(second, link(&first, 2, other, &[3; HASH_BYTES]));
-        let elsewhere = link(&origin(InstanceId(other)), 1, one, &[1; HASH_BYTES]);
+        let instance = |number| InstanceId(uuid::Uuid::from_u128(number));
+        let (one, other) = (columns(&[Some("a")]), columns(&[Some("b")]));
+        let first = link(&origin(instance(1)), 1, &one, &[1; HASH_BYTES]);
+        let second = link(&first, 2, &other, &[2; HASH_BYTES]);
+        assert_ne!(second, link(&first, 3, &other, &[2; HASH_BYTES]));
+        assert_ne!(second, link(&first, 2, &one, &[2; HASH_BYTES]));
+        assert_ne!(second, link(&first, 2, &other, &[3; HASH_BYTES]));
+        let elsewhere = link(&origin(instance(2)), 1, &one, &[1; HASH_BYTES]);
         assert_ne!(first, elsewhere);
-        assert_ne!(second, link(&elsewhere, 2, other, &[2; HASH_BYTES]));
+        assert_ne!(second, link(&elsewhere, 2, &other, &[2; HASH_BYTES]));
     }
 }

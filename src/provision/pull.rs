@@ -271,10 +271,16 @@ impl Puller {
         self.work(run, Work::Lines { lines, unchanged }).await
     }
 
-    /// Tells the database that there are many more people than before.
-    pub async fn learn(&self) -> Result<()> {
-        let mut tx = self.provision.store.read().await?;
-        Ok(accounts::learn(&mut tx).await?)
+    /// Tells the database that there are many more people than before. That is advice: without it the next
+    /// batches are slower.
+    pub async fn learn(&self) {
+        let learnt = async { accounts::learn(&mut self.provision.store.read().await?).await };
+        if let Err(error) = learnt.await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the database has not counted"
+            );
+        }
     }
 
     /// Suspends some people whom the source no longer has, in one transaction with the report and the

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Provision, Result, transact};
@@ -9,10 +10,13 @@ use crate::clock::Ids;
 use crate::directory::InstanceId;
 use crate::directory::chain::{self as hashes, HASH_BYTES};
 use crate::directory::ids::{AuditId, hex};
-use crate::store::audit::chain::{self, Head, Link, Written};
+use crate::store::audit::chain::{self, Head, Link, Waiting, Written};
 use crate::store::audit::search::{self, From, Wanted};
 use crate::store::audit::{ERASED, Event};
 use crate::store::{BATCH_MAX, Tx};
+
+/// The batches of one instance before the next instance has its turn.
+const TURN_BATCHES: usize = 20;
 
 /// An event, and its place in the chain.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -75,7 +79,8 @@ impl std::str::FromStr for Noted {
 }
 
 impl Provision {
-    /// Gives events that were committed their links; how many.
+    /// Gives events that were committed their links; how many. Each instance has its turn, however much
+    /// waits in another, and what fails for one is tried again the next time.
     pub async fn seal(&self) -> Result<usize> {
         let (mut sealed, mut after) = (0, None);
         loop {
@@ -83,22 +88,39 @@ impl Provision {
             let next = chain::next_waiting(&mut tx, after).await?;
             drop(tx);
             let Some(instance) = next else { return Ok(sealed) };
-            sealed += self.seal_instance(instance).await?;
             after = Some(instance);
+            match self.seal_batches(instance, TURN_BATCHES).await {
+                Ok(some) => sealed += some,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(
+                        error,
+                        %instance,
+                        "the audit trail could not be sealed; it is tried again"
+                    );
+                }
+            }
         }
     }
 
     /// Gives the events of an instance their links; how many. Whoever else seals it just now goes on
     /// alone.
     pub async fn seal_instance(&self, instance: InstanceId) -> Result<usize> {
+        self.seal_batches(instance, usize::MAX).await
+    }
+
+    async fn seal_batches(&self, instance: InstanceId, batches: usize) -> Result<usize> {
         let mut sealed = 0;
-        loop {
-            let some = transact!(self.store, |tx| seal_some(&mut tx, instance, self.ids).await)?;
+        for _ in 0..batches {
+            let some = transact!(self.store, |tx| {
+                seal_some(&mut tx, instance, self.ids, Waiting::Impatient).await
+            })?;
             sealed += some;
             if some < BATCH_MAX {
-                return Ok(sealed);
+                break;
             }
         }
+        Ok(sealed)
     }
 
     /// Events that are wanted, with their places in the chain.
@@ -132,38 +154,54 @@ impl Provision {
         instance: InstanceId,
         noted: Option<&Noted>,
     ) -> Result<Verified> {
-        let mut tx = self.store.read().await?;
-        let origin = Head { position: 0, hash: hashes::origin(instance) };
-        let head = chain::head(&mut tx, instance).await?.unwrap_or(origin);
-        let mut check =
-            Check { last: origin, noted, erased: BTreeMap::new(), found: Verified::default() };
-        while check.last.position < head.position && check.found.broken.is_none() {
-            let limit = i64::try_from(BATCH_MAX).unwrap_or(i64::MAX);
-            let links = chain::links(&mut tx, instance, check.last.position, limit).await?;
-            let ids: Vec<AuditId> = links.iter().map(|link| link.event).collect();
-            let events = chain::written(&mut tx, instance, &ids).await?;
-            check.page(&links, &events);
-        }
-        let strays = chain::count_strays(&mut tx, instance).await?;
-        check.found.unsealed = chain::count_unsealed(&mut tx, instance).await?;
-        Ok(check.finish(head, strays))
+        // Who seals or erases meanwhile changes nothing in what is seen.
+        let mut tx = self.store.snapshot().await?;
+        let found = verify(&mut tx, instance, noted).await;
+        tx.rollback().await;
+        found
     }
 }
 
-/// Seals the next events of an instance, if nobody else does.
-pub(super) async fn seal_some(tx: &mut Tx, instance: InstanceId, ids: Ids) -> Result<usize> {
-    let Some(mut head) = chain::take_head(tx, instance, &hashes::origin(instance)).await? else {
+async fn verify(tx: &mut Tx, instance: InstanceId, noted: Option<&Noted>) -> Result<Verified> {
+    let origin = Head { position: 0, hash: hashes::origin(instance) };
+    let mut check =
+        Check { last: origin, noted, erased: BTreeMap::new(), found: Verified::default() };
+    let limit = i64::try_from(BATCH_MAX).unwrap_or(i64::MAX);
+    while check.found.broken.is_none() {
+        let links = chain::links(tx, instance, check.last.position, limit).await?;
+        if links.is_empty() {
+            break;
+        }
+        let ids: Vec<AuditId> = links.iter().map(|link| link.event).collect();
+        let events = chain::written(tx, instance, &ids).await?;
+        check.page(&links, &events);
+    }
+    let head = chain::head(tx, instance).await?.unwrap_or(origin);
+    let strays = chain::count_strays(tx, instance).await?;
+    check.found.unsealed = chain::count_unsealed(tx, instance).await?;
+    Ok(check.finish(head, strays))
+}
+
+/// Seals the next events of an instance; if somebody else does, he is waited for or left to it.
+pub(super) async fn seal_some(
+    tx: &mut Tx,
+    instance: InstanceId,
+    ids: Ids,
+    waiting: Waiting,
+) -> Result<usize> {
+    let Some(mut head) = chain::take_head(tx, instance, &hashes::origin(instance), waiting).await?
+    else {
         return Ok(0);
     };
     let events = chain::unsealed(tx, instance).await?;
     let mut links = Vec::with_capacity(events.len());
     for event in &events {
         let salt = ids.random();
-        let digest = hashes::digest(&salt, &event.columns);
+        let said = hashes::said(&salt, &event.said);
         let position = head.position + 1;
-        let hash = hashes::link(&head.hash, position, event.id.0, &digest);
+        let hash = hashes::link(&head.hash, position, &event.columns, &said);
         head = Head { position, hash };
-        links.push(Link { position, event: event.id, salt: Some(salt), digest, hash });
+        links.push(Link { position, event: event.id, salt: Some(salt), said, hash });
     }
     chain::append(tx, instance, &links).await?;
     Ok(links.len())
@@ -173,16 +211,13 @@ pub(super) async fn seal_some(tx: &mut Tx, instance: InstanceId, ids: Ids) -> Re
 struct Check<'n> {
     last: Head,
     noted: Option<&'n Noted>,
-    /// Whom erased events are about, and the first of them; without those whose erasure is in the trail.
-    erased: BTreeMap<Uuid, i64>,
+    /// Whom erased events are about: how many more there are than erasures have told, and the first of them.
+    erased: BTreeMap<Uuid, (i64, i64)>,
     found: Verified,
 }
 
 impl Check<'_> {
     fn page(&mut self, links: &[Link], events: &[Written]) {
-        if links.is_empty() {
-            self.breaks("it is not there, although later ones are".to_owned());
-        }
         for link in links {
             let event = events.binary_search_by_key(&link.event, |event| event.id);
             let event = event.ok().and_then(|place| events.get(place));
@@ -199,29 +234,38 @@ impl Check<'_> {
             return Err("it is not there, although later ones are".to_owned());
         }
         let event = event.ok_or_else(|| format!("its event {} is gone", link.event))?;
+        let followed = hashes::link(&self.last.hash, link.position, &event.columns, &link.said);
+        if followed != link.hash {
+            return Err(format!("its event {}, or its hash, was changed", link.event));
+        }
         match link.salt {
-            Some(salt) if hashes::digest(&salt, &event.columns) != link.digest => {
-                return Err(format!("its event {} was changed", link.event));
+            Some(salt) if hashes::said(&salt, &event.said) != link.said => {
+                return Err(format!("what its event {} says was changed", link.event));
             }
-            Some(_) => {}
-            None if event.erased_at.is_some() => {
+            Some(_) => self.count_erasure(event),
+            None if event.erased_at.is_some() && event.said.iter().all(Option::is_none) => {
                 self.found.erased += 1;
-                self.erased.entry(event.target).or_insert(link.position);
+                self.erased.entry(event.target).or_insert((0, link.position)).0 += 1;
             }
             None => return Err(format!("the salt of its event {} is gone", link.event)),
-        }
-        if hashes::link(&self.last.hash, link.position, link.event.0, &link.digest) != link.hash {
-            return Err("its hash does not follow from the one before".to_owned());
         }
         if let Some(noted) = self.noted.filter(|noted| noted.position == link.position)
             && noted.hash != hex(&link.hash)
         {
             return Err("its hash is not the one that was noted".to_owned());
         }
-        if event.action == ERASED {
-            self.erased.remove(&event.target);
-        }
         Ok(())
+    }
+
+    /// An erasure tells how many events were erased, and stays readable itself.
+    fn count_erasure(&mut self, event: &Written) {
+        if event.action != ERASED {
+            return;
+        }
+        let told = event.said.last().and_then(Option::as_deref).unwrap_or_default();
+        let told: Value = serde_json::from_slice(told).unwrap_or_default();
+        let count = told.get("events").and_then(Value::as_i64).unwrap_or(0);
+        self.erased.entry(event.target).or_insert((0, self.last.position + 1)).0 -= count;
     }
 
     fn breaks(&mut self, reason: String) {
@@ -230,23 +274,25 @@ impl Check<'_> {
     }
 
     fn finish(mut self, head: Head, strays: i64) -> Verified {
+        let unclear = self.erased.iter().filter(|(_, (count, _))| *count != 0);
+        let unclear = unclear.min_by_key(|(_, (_, position))| *position);
+        if let Some((person, (_, position))) = unclear {
+            let reason = format!("no erasure in the trail explains what of {person} is erased");
+            self.found.broken.get_or_insert(Broken { position: *position, reason });
+        }
         if self.last != head {
             self.breaks("the head of the chain is another".to_owned());
         }
-        if let Some(noted) = self.noted.filter(|noted| noted.position > head.position) {
-            let reason =
-                format!("the chain ends before position {}, which was noted", noted.position);
-            self.breaks(reason);
+        if let Some(noted) = self.noted.filter(|noted| noted.position > self.last.position) {
+            self.breaks(format!(
+                "the chain ends before position {}, which was noted",
+                noted.position
+            ));
         }
         if strays > 0 {
             self.breaks(format!("{strays} events are in the trail that nobody has sealed"));
         }
-        if let Some((person, position)) = self.erased.pop_first() {
-            let reason =
-                format!("its event was erased, but no erasure of {person} is in the trail");
-            self.found.broken.get_or_insert(Broken { position, reason });
-        }
-        self.found.hash = (head.position > 0).then(|| hex(&head.hash));
+        self.found.hash = (self.last.position > 0).then(|| hex(&self.last.hash));
         self.found
     }
 }

@@ -302,7 +302,7 @@ impl Work<'_> {
             }
             if self.run.pulled().counts.created >= grown {
                 grown = self.run.pulled().counts.created * 2;
-                self.puller.learn().await?;
+                self.puller.learn().await;
             }
         }
         lines.ended().await?;

@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod audit;
 pub mod claims;
 pub mod connections;
+pub mod dialect;
 pub mod documents;
 pub mod fields;
 pub mod groups;

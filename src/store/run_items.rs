@@ -80,3 +80,16 @@ pub async fn page(
     );
     tx.fetch_all(sql.bind(instance).bind(run).bind(from).bind(limit)).await
 }
+
+/// Takes the name and the details of an account out of all reports; how many lines said something of it.
+pub async fn erase(
+    tx: &mut Tx,
+    instance: InstanceId,
+    account: AccountId,
+) -> Result<u64, StoreError> {
+    let sql = Sql::new(
+        "UPDATE run_items SET name = '', detail = NULL WHERE instance_id = $1 AND account_id = $2 \
+         AND (name <> '' OR detail IS NOT NULL)",
+    );
+    tx.execute(sql.bind(instance).bind(account)).await
+}

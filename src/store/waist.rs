@@ -11,6 +11,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
 
+pub use super::dialect::Dialect;
 use super::row::{Record, Row};
 use super::sql::{Bind, Sql};
 use super::{BATCH_MAX, StoreError, migrations};
@@ -47,44 +48,6 @@ enum Pools {
     Postgres(PgPool),
 }
 
-/// The database that a statement is for, where a word must differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// SQLite.
-    Sqlite,
-    /// PostgreSQL.
-    Postgres,
-}
-
-impl Dialect {
-    /// Locks the rows that a write is about to change. SQLite has one writer anyway.
-    #[must_use]
-    pub fn for_update(self) -> &'static str {
-        match self {
-            Self::Sqlite => "",
-            Self::Postgres => " FOR UPDATE",
-        }
-    }
-
-    /// Locks a row unless somebody else has: then there is no row in the answer.
-    #[must_use]
-    pub fn for_update_unless_locked(self) -> &'static str {
-        match self {
-            Self::Sqlite => "",
-            Self::Postgres => " FOR UPDATE SKIP LOCKED",
-        }
-    }
-
-    /// Lets nobody change rows that a decision rests on, but lets others rest on them too.
-    #[must_use]
-    pub fn for_share(self) -> &'static str {
-        match self {
-            Self::Sqlite => "",
-            Self::Postgres => " FOR SHARE",
-        }
-    }
-}
-
 /// A table that a transaction can keep as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StillTable {
@@ -115,6 +78,7 @@ pub struct Tx {
 #[derive(Debug)]
 enum Link {
     SqliteRead(PoolConnection<Sqlite>),
+    SqliteSnapshot(Transaction<'static, Sqlite>),
     SqliteWrite(SqliteWriter),
     PostgresRead(PoolConnection<Postgres>),
     PostgresWrite(Transaction<'static, Postgres>),
@@ -173,6 +137,19 @@ impl Store {
         let link = match &self.pools {
             Pools::Sqlite { read, .. } => Link::SqliteRead(read.acquire().await?),
             Pools::Postgres(pool) => Link::PostgresRead(pool.acquire().await?),
+        };
+        Ok(Tx { link })
+    }
+
+    /// A transaction for reading that sees everything as it is now, whatever is written meanwhile. Not for
+    /// long: neither database can clear away what it still sees.
+    pub async fn snapshot(&self) -> Result<Tx, StoreError> {
+        let link = match &self.pools {
+            Pools::Sqlite { read, .. } => Link::SqliteSnapshot(read.begin().await?),
+            Pools::Postgres(pool) => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                Link::PostgresWrite(pool.begin_with(begin).await?)
+            }
         };
         Ok(Tx { link })
     }
@@ -350,6 +327,7 @@ impl Tx {
     pub async fn commit(self) -> Result<(), StoreError> {
         match self.link {
             Link::SqliteWrite(writer) => writer.end("COMMIT").await?,
+            Link::SqliteSnapshot(transaction) => transaction.commit().await?,
             Link::PostgresWrite(transaction) => transaction.commit().await?,
             Link::SqliteRead(_) | Link::PostgresRead(_) => {}
         }
@@ -360,6 +338,7 @@ impl Tx {
     pub async fn rollback(self) {
         let ended = match self.link {
             Link::SqliteWrite(writer) => writer.end("ROLLBACK").await,
+            Link::SqliteSnapshot(transaction) => transaction.rollback().await,
             Link::PostgresWrite(transaction) => transaction.rollback().await,
             Link::SqliteRead(_) | Link::PostgresRead(_) => Ok(()),
         };
@@ -382,7 +361,7 @@ impl Tx {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         match self.link {
-            Link::SqliteRead(_) | Link::SqliteWrite(_) => Dialect::Sqlite,
+            Link::SqliteRead(_) | Link::SqliteSnapshot(_) | Link::SqliteWrite(_) => Dialect::Sqlite,
             Link::PostgresRead(_) | Link::PostgresWrite(_) => Dialect::Postgres,
         }
     }
@@ -390,6 +369,7 @@ impl Tx {
     fn connection(&mut self) -> Connection<'_> {
         match &mut self.link {
             Link::SqliteRead(connection) => Connection::Sqlite(connection),
+            Link::SqliteSnapshot(transaction) => Connection::Sqlite(transaction),
             Link::SqliteWrite(writer) => Connection::Sqlite(&mut writer.connection),
             Link::PostgresRead(connection) => Connection::Postgres(connection),
             Link::PostgresWrite(transaction) => Connection::Postgres(transaction),

@@ -62,22 +62,22 @@ const TAMPERING: &[(&str, &str, &str)] = &[
     (
         "says that somebody else did it",
         "UPDATE audit_events SET actor = 'mallory' WHERE $at3",
-        "3: its event * was changed",
+        "3: its event *, or its hash, was changed",
     ),
     (
         "moves it in time",
         "UPDATE audit_events SET at = at + 1 WHERE $at4",
-        "4: its event * was changed",
+        "4: its event *, or its hash, was changed",
     ),
     (
         "changes what it was",
         "UPDATE audit_events SET after = '{}' WHERE $at4",
-        "4: its event * was changed",
+        "4: what its event * says was changed",
     ),
     (
         "takes a rule out",
         "UPDATE audit_events SET rule = 'x' WHERE $at2",
-        "2: its event * was changed",
+        "2: its event *, or its hash, was changed",
     ),
     ("takes an event out", "DELETE FROM audit_events WHERE $at5", "5: its event * is gone"),
     (
@@ -89,7 +89,7 @@ const TAMPERING: &[(&str, &str, &str)] = &[
         "takes the last link out",
         "DELETE FROM audit_links WHERE instance_id = $i AND position = (SELECT position \
          FROM audit_heads WHERE instance_id = $i)",
-        "last: it is not there, although later ones are",
+        "last: the head of the chain is another",
     ),
     (
         "takes the last ones out, and sets the head back",
@@ -100,14 +100,14 @@ const TAMPERING: &[(&str, &str, &str)] = &[
     ),
     (
         "puts one link for another",
-        "UPDATE audit_links SET digest = (SELECT digest FROM audit_links WHERE instance_id = $i \
+        "UPDATE audit_links SET said = (SELECT said FROM audit_links WHERE instance_id = $i \
          AND position = 2) WHERE instance_id = $i AND position = 3",
-        "3: its event * was changed",
+        "3: its event *, or its hash, was changed",
     ),
     (
         "makes a hash anew",
-        "UPDATE audit_links SET hash = digest WHERE instance_id = $i AND position = 3",
-        "3: its hash does not follow from the one before",
+        "UPDATE audit_links SET hash = said WHERE instance_id = $i AND position = 3",
+        "3: its event *, or its hash, was changed",
     ),
     (
         "takes the salt away",
@@ -118,7 +118,29 @@ const TAMPERING: &[(&str, &str, &str)] = &[
         "erases without a word",
         "UPDATE audit_events SET before = NULL, after = NULL, erased_at = 1 WHERE $at3; \
          UPDATE audit_links SET salt = NULL WHERE instance_id = $i AND position = 3",
-        "3: its event was erased, but no erasure of * is in the trail",
+        "3: no erasure in the trail explains what of * is erased",
+    ),
+    (
+        "erases, and calls it an erasure",
+        "UPDATE audit_events SET before = NULL, after = NULL, erased_at = 1, action = 'account.erased' \
+         WHERE $at3; UPDATE audit_links SET salt = NULL WHERE instance_id = $i AND position = 3",
+        "3: its event *, or its hash, was changed",
+    ),
+    (
+        "takes the head away",
+        "DELETE FROM audit_heads WHERE instance_id = $i",
+        "end: the head of the chain is another",
+    ),
+    (
+        "sets the head back, and leaves the links",
+        "UPDATE audit_heads SET position = 4, hash = (SELECT hash FROM audit_links \
+         WHERE instance_id = $i AND position = 4) WHERE instance_id = $i",
+        "end: the head of the chain is another",
+    ),
+    (
+        "takes an event out before it is sealed",
+        "INSERT INTO audit_unsealed (instance_id, event_id) VALUES ($i, $new)",
+        "end: its event * is gone",
     ),
     (
         "puts an event in",
@@ -141,6 +163,9 @@ both! {
             assert_eq!(whole.broken, None, "{name}");
             assert!(whole.links > 8 && whole.unsealed == 0, "{name}: {whole:?}");
             execute(&database, tampering(&database, test.id, sql)).await;
+            if sql.contains("audit_unsealed") {
+                test.app.provision.seal().await.unwrap();
+            }
             let (position, reason) = test.broken().await.unwrap_or_else(|| panic!("{name}: unseen"));
             let (at, words) = said.split_once(": ").unwrap();
             let at = match at {
@@ -206,12 +231,18 @@ both! {
                 }
             }));
         }
-        for _ in 0..3 {
+        for sealer in 0..3 {
             let (provision, start) = (test.app.provision.clone(), Arc::clone(&start));
+            let instance = test.id;
             tasks.push(tokio::spawn(async move {
                 start.wait().await;
                 for _ in 0..20 {
                     provision.seal().await.unwrap();
+                    // Who verifies meanwhile finds a whole chain.
+                    if sealer == 0 {
+                        let found = provision.verify_trail(instance, None).await.unwrap();
+                        assert_eq!(found.broken, None);
+                    }
                 }
             }));
         }

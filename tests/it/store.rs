@@ -223,7 +223,7 @@ async fn execute(database: &Database, script: String) {
 }
 
 /// The columns of bytes that are no ids.
-const BYTES: &[&str] = &["content", "salt", "digest", "hash"];
+const BYTES: &[&str] = &["content", "salt", "said", "hash"];
 
 async fn sqlite_schema(database: &Database) -> Schema {
     let mut link = sqlx::SqliteConnection::connect(&database.url).await.unwrap();

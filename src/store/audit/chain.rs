@@ -3,6 +3,7 @@
 //! A writer only notes that its event waits. Who seals takes the head of the instance, so that there is one
 //! order, without a gap, whoever commits first: no writer waits for another.
 
+use super::ERASED;
 use crate::directory::chain::{HASH_BYTES, Hash, SALT_BYTES};
 use crate::directory::{InstanceId, Timestamp, ids::AuditId};
 use crate::store::row::{Count, Id, Record, Row};
@@ -26,10 +27,11 @@ pub struct Link {
     pub position: i64,
     /// The event.
     pub event: AuditId,
-    /// What was digested with the event, so that nobody can guess an erased one; erased with it.
+    /// What was digested with what the event says, so that nobody can guess it once it is erased; erased
+    /// with it.
     pub salt: Option<[u8; SALT_BYTES]>,
-    /// The digest of the event.
-    pub digest: Hash,
+    /// The digest of what the event says.
+    pub said: Hash,
     /// The hash of this link and, through the one before, of all before it.
     pub hash: Hash,
 }
@@ -45,8 +47,10 @@ pub struct Written {
     pub target: Uuid,
     /// What happened.
     pub action: String,
-    /// Its columns, in a fixed order.
+    /// The columns that are never erased, in a fixed order.
     pub columns: Vec<Option<Vec<u8>>>,
+    /// What it was and what it is, which can be erased.
+    pub said: Vec<Option<Vec<u8>>>,
 }
 
 impl Record for Head {
@@ -62,9 +66,17 @@ impl Record for Link {
             position: row.get("position")?,
             event: row.get("event_id")?,
             salt: salt.map(|salt| sized("salt", salt)).transpose()?,
-            digest: exact(row, "digest")?,
+            said: exact(row, "said")?,
             hash: exact(row, "hash")?,
         })
+    }
+}
+
+impl Written {
+    /// An event whose row is gone.
+    fn lost(id: AuditId) -> Self {
+        let (target, action) = (Uuid::nil(), String::new());
+        Self { id, erased_at: None, target, action, columns: Vec::new(), said: Vec::new() }
     }
 }
 
@@ -94,12 +106,11 @@ impl Record for Written {
                 text("target_kind")?,
                 id("target_id")?,
                 id("member_id")?,
-                text("before")?,
-                text("after")?,
                 text("rule")?,
                 text("request_id")?,
                 id("run_id")?,
             ],
+            said: vec![text("before")?, text("after")?],
         })
     }
 }
@@ -138,11 +149,21 @@ pub async fn next_waiting(
     Ok(tx.fetch_optional::<Id<InstanceId>>(sql.bind(after)).await?.map(|Id(id)| id))
 }
 
-/// The head of an instance, for who seals; `None` if somebody else seals just now.
+/// What somebody does who wants to seal while another one seals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Leaves it to him.
+    Impatient,
+    /// Waits, because the events must be sealed before anything else happens.
+    Patient,
+}
+
+/// The head of an instance, for who seals; `None` if somebody else seals just now, and one does not wait.
 pub async fn take_head(
     tx: &mut Tx,
     instance: InstanceId,
     origin: &Hash,
+    waiting: Waiting,
 ) -> Result<Option<Head>, StoreError> {
     let begin = Sql::new(
         "INSERT INTO audit_heads (instance_id, position, hash) VALUES ($1, 0, $2) \
@@ -150,7 +171,10 @@ pub async fn take_head(
     );
     tx.execute(begin.bind(instance).bind(origin.to_vec())).await?;
     let mut sql = Sql::new("SELECT position, hash FROM audit_heads WHERE instance_id = $1");
-    let lock = tx.dialect().for_update_unless_locked();
+    let lock = match waiting {
+        Waiting::Impatient => tx.dialect().for_update_unless_locked(),
+        Waiting::Patient => tx.dialect().for_update(),
+    };
     sql.push(lock);
     tx.fetch_optional(sql.bind(instance)).await
 }
@@ -161,14 +185,19 @@ pub async fn head(tx: &mut Tx, instance: InstanceId) -> Result<Option<Head>, Sto
     tx.fetch_optional(sql.bind(instance)).await
 }
 
-/// The next events without links, in the order of their ids; at most [`BATCH_MAX`].
+/// The next events without links, in the order of their ids; at most [`BATCH_MAX`]. One that was taken out of
+/// the trail before it was sealed is there with its id alone: its link will tell.
 pub async fn unsealed(tx: &mut Tx, instance: InstanceId) -> Result<Vec<Written>, StoreError> {
     let sql = Sql::new(
         "SELECT event_id AS id FROM audit_unsealed WHERE instance_id = $1 ORDER BY event_id LIMIT $2",
     );
     let limit = i64::try_from(BATCH_MAX).unwrap_or(i64::MAX);
     let ids: Vec<Id<AuditId>> = tx.fetch_all(sql.bind(instance).bind(limit)).await?;
-    written(tx, instance, &ids.into_iter().map(|Id(id)| id).collect::<Vec<_>>()).await
+    let ids: Vec<AuditId> = ids.into_iter().map(|Id(id)| id).collect();
+    let mut events = written(tx, instance, &ids).await?.into_iter().peekable();
+    let event =
+        |id: AuditId| events.next_if(|event| event.id == id).unwrap_or_else(|| Written::lost(id));
+    Ok(ids.into_iter().map(event).collect())
 }
 
 /// Some events as they are written, in the order of their ids; at most [`BATCH_MAX`].
@@ -196,7 +225,7 @@ pub async fn written(
 pub async fn append(tx: &mut Tx, instance: InstanceId, links: &[Link]) -> Result<(), StoreError> {
     let Some(last) = links.last() else { return Ok(()) };
     let mut sql = Sql::new(
-        "INSERT INTO audit_links (instance_id, position, event_id, salt, digest, hash) VALUES ",
+        "INSERT INTO audit_links (instance_id, position, event_id, salt, said, hash) VALUES ",
     );
     sql.push_rows(links.iter().map(|link| {
         [
@@ -204,7 +233,7 @@ pub async fn append(tx: &mut Tx, instance: InstanceId, links: &[Link]) -> Result
             link.position.into(),
             link.event.into(),
             Bind::Bytes(link.salt.map(Vec::from)),
-            link.digest.to_vec().into(),
+            link.said.to_vec().into(),
             link.hash.to_vec().into(),
         ]
     }));
@@ -225,7 +254,7 @@ pub async fn links(
     limit: i64,
 ) -> Result<Vec<Link>, StoreError> {
     let sql = Sql::new(
-        "SELECT position, event_id, salt, digest, hash FROM audit_links \
+        "SELECT position, event_id, salt, said, hash FROM audit_links \
          WHERE instance_id = $1 AND position > $2 ORDER BY position LIMIT $3",
     );
     tx.fetch_all(sql.bind(instance).bind(after).bind(limit)).await
@@ -241,7 +270,7 @@ pub async fn links_of(
         return Ok(Vec::new());
     }
     let mut sql = Sql::new(
-        "SELECT position, event_id, salt, digest, hash FROM audit_links WHERE instance_id = $1",
+        "SELECT position, event_id, salt, said, hash FROM audit_links WHERE instance_id = $1",
     )
     .bind(instance);
     sql.push(" AND event_id IN ").push_list(events.iter().copied());
@@ -254,7 +283,7 @@ pub async fn count_unsealed(tx: &mut Tx, instance: InstanceId) -> Result<i64, St
     Ok(tx.fetch_optional::<Count>(sql.bind(instance)).await?.map_or(0, |count| count.0))
 }
 
-/// How many events neither have a link nor wait for one: there must be none.
+/// How many events neither have a link nor wait for one; there must be none.
 pub async fn count_strays(tx: &mut Tx, instance: InstanceId) -> Result<i64, StoreError> {
     let sql = Sql::new(
         "SELECT COUNT(*) AS n FROM audit_events e WHERE e.instance_id = $1 \
@@ -263,4 +292,24 @@ pub async fn count_strays(tx: &mut Tx, instance: InstanceId) -> Result<i64, Stor
          AND u.event_id = e.id)",
     );
     Ok(tx.fetch_optional::<Count>(sql.bind(instance)).await?.map_or(0, |count| count.0))
+}
+
+/// Erases what the events about somebody say, with the salts of their links; how many events.
+pub async fn erase(
+    tx: &mut Tx,
+    instance: InstanceId,
+    target: Uuid,
+    at: Timestamp,
+) -> Result<u64, StoreError> {
+    let sql = Sql::new(
+        "UPDATE audit_links SET salt = NULL WHERE instance_id = $1 AND event_id IN (SELECT e.id \
+         FROM audit_events e WHERE e.instance_id = $1 AND e.target_id = $2 AND e.erased_at IS NULL \
+         AND e.action <> $3)",
+    );
+    tx.execute(sql.bind(instance).bind(target).bind(ERASED)).await?;
+    let sql = Sql::new(
+        "UPDATE audit_events SET before = NULL, after = NULL, erased_at = $4 \
+         WHERE instance_id = $1 AND target_id = $2 AND erased_at IS NULL AND action <> $3",
+    );
+    tx.execute(sql.bind(instance).bind(target).bind(ERASED).bind(at)).await
 }

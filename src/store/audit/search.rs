@@ -86,7 +86,7 @@ fn select(
         sql.push(column).push_bind(id);
     }
     if let Some(category) = wanted.category {
-        if category != Category::UserSync {
+        if category != Category::UserSync && wanted.about.is_none() {
             // What connections do is most of the trail: the index of categories leaves it out.
             sql.push(" AND category <> 'UserSync'");
         }
