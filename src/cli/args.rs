@@ -2,6 +2,7 @@
 
 mod csv;
 mod mapping;
+mod retention;
 mod standing;
 
 use std::str::FromStr;
@@ -19,6 +20,7 @@ use crate::scim::schemas::Password;
 
 pub(super) use csv::{CsvCommand, SourceArgs};
 pub(super) use mapping::{FieldsCommand, LookupsCommand, MappingsCommand, SetArgs};
+pub(super) use retention::{PurgeArgs, RetentionArgs};
 pub(super) use standing::{AccountArg, ActArgs, LicenceCommand, RunArg, RunsCommand, ScopeArgs};
 
 /// The longest time that a key can be given: ten years.
@@ -157,6 +159,8 @@ pub(super) enum InstancesCommand {
         #[arg(value_name = "INSTANCE")]
         name: String,
     },
+    /// Show or set for how many days what was deleted is kept; then the server removes it for good.
+    Retention(RetentionArgs),
 }
 
 /// Which instance a command is about.
@@ -372,6 +376,8 @@ pub(super) enum AccountsCommand {
     Delete(ActArgs),
     /// Bring deleted accounts back with their ids, groups and managers.
     Restore(ActArgs),
+    /// Remove deleted accounts for good, before their time: first without --yes, which changes nothing.
+    Purge(PurgeArgs),
     /// Take accounts from their connection.
     MakeLocal(ActArgs),
     /// Write fields of an account that its connection does not fill.

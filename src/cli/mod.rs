@@ -24,6 +24,7 @@ mod policies;
 mod policy_args;
 mod pulls;
 mod quickstart;
+mod retention;
 mod runs;
 mod schemas;
 mod scope;

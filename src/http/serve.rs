@@ -10,12 +10,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::{App, service};
+use crate::provision::{self, Purged};
 
 /// How often the uses of keys are kept.
 const KEEP_USES_EVERY: Duration = Duration::from_secs(10);
 
 /// How often a server looks for runs that were left unfinished.
 const FINISH_RUNS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a server looks for what was deleted and can no longer be restored, and for people who were
+/// suspended for long.
+const PURGE_EVERY: Duration = Duration::from_mins(1);
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,7 @@ pub async fn serve(
     };
     let keeper = tokio::spawn(keep_uses(app.clone(), stopping.clone()));
     let finisher = tokio::spawn(finish_runs(app.clone(), stopping.clone()));
+    let purger = tokio::spawn(purge(app.clone(), stopping.clone()));
     let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(
         service(app.clone()),
     );
@@ -50,8 +56,9 @@ pub async fn serve(
         () = after_stop(stopping, grace) => Ok(Stopped::Cut),
     };
     keeper.abort();
-    // What it is at is a transaction; another process goes on from the last one.
+    // What they are at is a transaction; another process goes on from the last one.
     finisher.abort();
+    purger.abort();
     keep_uses_now(&app).await;
     app.provision.store.close().await;
     ended
@@ -87,6 +94,34 @@ async fn finish_runs(app: App, mut stopping: watch::Receiver<()>) {
             _ = stopping.changed() => return,
         }
     }
+}
+
+async fn purge(app: App, mut stopping: watch::Receiver<()>) {
+    let mut ticks = tokio::time::interval(PURGE_EVERY);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => match house_kept(&app).await {
+                Ok(purged) if purged == Purged::default() => {}
+                Ok(Purged { accounts, groups }) => {
+                    tracing::info!(accounts, groups, "what was deleted is removed for good");
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "what was deleted could not be removed; it is tried again");
+                }
+            },
+            _ = stopping.changed() => return,
+        }
+    }
+}
+
+/// Deletes who was suspended for long, and removes what was deleted long ago.
+async fn house_kept(app: &App) -> Result<Purged, provision::Error> {
+    let deleted = app.provision.age_out().await?;
+    if deleted > 0 {
+        tracing::info!(deleted, "people who were suspended for long are deleted");
+    }
+    app.provision.purge_overdue().await
 }
 
 async fn keep_uses_now(app: &App) {

@@ -3,6 +3,7 @@
 //! Push, pull, UI and CLI all come through here. A use case takes what its caller may see from a
 //! [`Caller`], which only an authenticated request or a configured job can make.
 
+mod age_out;
 pub mod approvals;
 mod claims;
 pub mod documents;
@@ -21,10 +22,12 @@ mod org;
 mod profile;
 mod protection;
 pub mod pull;
+mod recreate;
 mod render;
 pub mod report;
 mod required;
 mod resource;
+mod retention;
 mod runs;
 pub mod schemas;
 mod scope;
@@ -63,6 +66,7 @@ pub use nesting::{Effective, EffectiveMember};
 pub use org::REPORTS_PAGE_MAX;
 pub use profile::habits;
 pub use resource::Resource;
+pub use retention::Purged;
 pub use runs::Step;
 pub use scope::{SYNC_GROUPS_MAX, ScopePreview};
 pub use users::Users;
@@ -290,6 +294,7 @@ impl Caller {
             key: Some(self.key),
             request_id: self.request_id.clone(),
             run: None,
+            rule: None,
             at,
             ids,
         }

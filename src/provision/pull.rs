@@ -175,6 +175,7 @@ impl Puller {
             key: None,
             request_id: None,
             run: Some(run.id),
+            rule: None,
             at: self.now(),
             ids: self.provision.ids,
         }

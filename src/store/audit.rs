@@ -35,6 +35,8 @@ pub struct Author {
     pub request_id: Option<String>,
     /// The run.
     pub run: Option<RunId>,
+    /// The rule by which it acts, if it is a job that follows one.
+    pub rule: Option<&'static str>,
     /// When.
     pub at: Timestamp,
     /// Where the ids of the events come from.
@@ -64,7 +66,7 @@ impl Author {
             member: None,
             before: None,
             after: None,
-            rule: None,
+            rule: self.rule.map(str::to_owned),
             request_id: self.request_id.clone(),
             run: self.run,
         }

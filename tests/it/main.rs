@@ -7,6 +7,7 @@
 
 mod support;
 
+mod age_out;
 mod bad_input;
 mod bad_requests;
 mod bulk;
@@ -36,6 +37,8 @@ mod protocol_page;
 mod pull_api;
 mod pull_remote;
 mod questions;
+mod recreate;
+mod retention;
 mod rules;
 mod rules_cost;
 mod schemas;
