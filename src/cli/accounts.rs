@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::acts;
 use super::args::{AccountArg, AccountsCommand, PageArgs, Person};
 use super::output::{Text, or_dash, with};
+use super::retention;
 use super::session::{Session, plain};
 use crate::directory::hand::Act;
 use crate::directory::mapping::Effective;
@@ -49,6 +50,8 @@ pub(super) async fn run(session: &mut Session<'_>, command: AccountsCommand) -> 
         AccountsCommand::Reactivate(wanted) => acts::act(session, Act::Reactivate, &wanted).await,
         AccountsCommand::Delete(wanted) => acts::act(session, Act::Delete, &wanted).await,
         AccountsCommand::Restore(wanted) => acts::act(session, Act::Restore, &wanted).await,
+        AccountsCommand::Erase(wanted) => retention::erase(session, &wanted).await,
+        AccountsCommand::Purge(wanted) => retention::purge(session, &wanted).await,
         AccountsCommand::MakeLocal(wanted) => acts::act(session, Act::MakeLocal, &wanted).await,
         AccountsCommand::Create { person, at } => {
             let instance = session.instance(at.instance.as_deref()).await?;

@@ -3,6 +3,7 @@
 mod audit;
 mod csv;
 mod mapping;
+mod retention;
 mod standing;
 
 use std::str::FromStr;
@@ -21,6 +22,7 @@ use crate::scim::schemas::Password;
 pub(super) use audit::{AuditCommand, TrailForm, WantedArgs};
 pub(super) use csv::{CsvCommand, SourceArgs};
 pub(super) use mapping::{FieldsCommand, LookupsCommand, MappingsCommand, SetArgs};
+pub(super) use retention::{EraseArgs, PurgeArgs, RetentionArgs};
 pub(super) use standing::{AccountArg, ActArgs, LicenceCommand, RunArg, RunsCommand, ScopeArgs};
 
 /// The longest time that a key can be given: ten years.
@@ -163,6 +165,8 @@ pub(super) enum InstancesCommand {
         #[arg(value_name = "INSTANCE")]
         name: String,
     },
+    /// Show or set for how many days what was deleted is kept; then the server removes it for good.
+    Retention(RetentionArgs),
 }
 
 /// Which instance a command is about.
@@ -378,6 +382,13 @@ pub(super) enum AccountsCommand {
     Delete(ActArgs),
     /// Bring deleted accounts back with their ids, groups and managers.
     Restore(ActArgs),
+    /// Remove deleted accounts for good, before their time: first without --yes, which changes nothing.
+    Purge(PurgeArgs),
+    /// Erase what the audit trail and the reports say of somebody who was deleted.
+    ///
+    /// Removes the account for good, too, if it is still there. The events stay, without what they said, and
+    /// `audit verify` still holds. In two steps: without --yes it only says how much would go.
+    Erase(EraseArgs),
     /// Take accounts from their connection.
     MakeLocal(ActArgs),
     /// Write fields of an account that its connection does not fill.

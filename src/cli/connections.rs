@@ -108,6 +108,8 @@ async fn show(session: &mut Session<'_>, wanted: &ConnectionArg) -> Result<()> {
             ("groups entering", policies::entering(settings)),
             ("required", settings.required.join(", ")),
             ("incomplete", settings.incomplete.to_string()),
+            ("created again", settings.recreate.to_string()),
+            ("delete after", settings.delete_after_days.to_string()),
             ("id", connection.id.to_string()),
             ("created", connection.created_at.to_string()),
         ])

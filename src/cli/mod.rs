@@ -25,6 +25,7 @@ mod policies;
 mod policy_args;
 mod pulls;
 mod quickstart;
+mod retention;
 mod runs;
 mod schemas;
 mod scope;

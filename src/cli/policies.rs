@@ -41,10 +41,16 @@ pub(super) async fn waiting(session: &Session<'_>, connection: &Connection) -> R
 pub(super) async fn set(session: &mut Session<'_>, args: SettingsArgs) -> Result<()> {
     let instance = session.instance(args.connection.at.instance.as_deref()).await?;
     let connection = session.connection(instance.id, &args.connection.connection).await?;
-    let SettingsArgs { pick_up, entering: which, pattern, required, incomplete, profile, .. } =
-        args;
-    let change =
-        SettingsChange { pick_up, entering: which, pattern, required, incomplete, profile };
+    let change = SettingsChange {
+        pick_up: args.pick_up,
+        entering: args.entering,
+        pattern: args.pattern,
+        required: args.required,
+        incomplete: args.incomplete,
+        recreate: args.recreate,
+        delete_after_days: args.delete_after_days,
+        profile: args.profile,
+    };
     let author = session.provision.operator();
     let set = session.provision.set_connection_settings(&author, &connection, change).await;
     let set = set.map_err(plain)?;
@@ -65,6 +71,8 @@ pub(super) async fn set(session: &mut Session<'_>, args: SettingsArgs) -> Result
             ("groups entering", entering(settings)),
             ("required", settings.required.join(", ")),
             ("incomplete", settings.incomplete.to_string()),
+            ("created again", settings.recreate.to_string()),
+            ("delete after", settings.delete_after_days.to_string()),
         ])?;
         if set.groups + set.accounts > 0 {
             text.line(format!(

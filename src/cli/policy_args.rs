@@ -1,7 +1,9 @@
 //! What can be said on the command line about the policies of connections. The comments are the help.
 
 use super::args::{ConnectionArg, InstanceArg, PageArgs, words};
-use crate::directory::{ApprovalId, ApprovalState, Entering, Incomplete, PickUp, Profile};
+use crate::directory::{
+    ApprovalId, ApprovalState, DeleteAfter, Entering, Incomplete, PickUp, Profile, Recreate,
+};
 
 /// What to set about a connection.
 #[derive(Debug, clap::Args)]
@@ -29,6 +31,19 @@ pub(super) struct SettingsArgs {
     /// What happens to an account without one of them: refuse the request, or keep and list it.
     #[arg(long, value_name = "WHAT", value_parser = words(Incomplete::ALL, Incomplete::word))]
     pub(super) incomplete: Option<Incomplete>,
+    /// What happens when it creates somebody again whom it has deleted.
+    ///
+    /// `new`: somebody new comes, with a new id. `same_id`: the deleted account comes back while it is kept,
+    /// with its id and groups, if the user name or the external id is the same; not where names are given
+    /// to other people. What an administrator has deleted never comes back in this way.
+    #[arg(long, value_name = "AS", value_parser = words(Recreate::ALL, Recreate::word))]
+    pub(super) recreate: Option<Recreate>,
+    /// After how many days people whom it keeps suspended are deleted: from 1 to 3650, or never.
+    ///
+    /// It counts from the day on which they were disabled, left the sync groups or were missing, and anew
+    /// whenever they were in between.
+    #[arg(long, value_name = "DAYS")]
+    pub(super) delete_after_days: Option<DeleteAfter>,
     /// Whose habits it follows.
     #[arg(long, value_parser = words(Profile::ALL, Profile::word))]
     pub(super) profile: Option<Profile>,

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args::{InstancesCommand, TenantsCommand};
+use super::retention;
 use super::scope::full_name;
 use super::session::{Session, plain};
 use crate::store::instances::Instance;
@@ -77,18 +78,23 @@ pub(super) async fn run_instances(
             let instance = session.instance(Some(&name)).await?;
             let connections = session.provision.connections(instance.id).await;
             let connections = connections.map_err(plain)?;
-            let json = json!({ "instance": instance, "connections": connections });
+            let kept = session.provision.retention(instance.id).await.map_err(plain)?;
+            let json = json!({
+                "instance": instance, "connections": connections, "retention_days": kept,
+            });
             session.out.show(&json, |text| {
                 text.fields(&[
                     ("name", instance.name.clone()),
                     ("tenant", instance.tenant_name.clone()),
                     ("id", instance.id.to_string()),
                     ("created", instance.created_at.to_string()),
+                    ("deleted kept", retention::days_of(kept)),
                 ])?;
                 text.line("")?;
                 super::connections::table(text, &connections)
             })?;
         }
+        InstancesCommand::Retention(wanted) => retention::retention(session, &wanted).await?,
     }
     Ok(())
 }

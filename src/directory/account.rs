@@ -57,6 +57,29 @@ pub struct Account {
     pub deleted_at: Option<Timestamp>,
 }
 
+impl StatusReason {
+    /// Whether the source keeps the person out by itself: no administrator's word, no lack of seats.
+    #[must_use]
+    pub fn is_of_source(self) -> bool {
+        match self {
+            Self::DisabledInIdp | Self::OutOfScope | Self::MissingFromSource => true,
+            Self::DeletedInIdp
+            | Self::DeletedByHand
+            | Self::Held
+            | Self::SuspendedByHand
+            | Self::NoSeat => false,
+        }
+    }
+}
+
+impl Account {
+    /// Since when the source keeps the person out, if it does so since a change at that time.
+    #[must_use]
+    pub fn suspended_since(&self, at: Timestamp) -> Option<Timestamp> {
+        self.reason.filter(|reason| reason.is_of_source()).map(|_| at)
+    }
+}
+
 /// A reference to a manager and, once that person is here and in scope, the account it names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ManagerLink {

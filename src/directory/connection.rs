@@ -1,6 +1,6 @@
 //! Connections: where people and groups come from.
 
-use super::{ConnectionId, InstanceId, Timestamp};
+use super::{ConnectionId, DeleteAfter, InstanceId, Timestamp};
 
 /// One configured source of an instance.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -40,6 +40,10 @@ pub struct ConnectionSettings {
     pub required: Vec<String>,
     /// What happens to an account without one of them.
     pub incomplete: Incomplete,
+    /// What happens when the connection creates somebody again whom it has deleted.
+    pub recreate: Recreate,
+    /// What becomes of people whom it keeps suspended.
+    pub delete_after_days: DeleteAfter,
     /// The version of the mapping that is in force; 0 is the default mapping.
     pub mapping_version: i64,
 }
@@ -53,6 +57,8 @@ impl Default for ConnectionSettings {
             entering_pattern: None,
             required: vec!["userName".to_owned()],
             incomplete: Incomplete::Refuse,
+            recreate: Recreate::New,
+            delete_after_days: DeleteAfter::Never,
             mapping_version: 0,
         }
     }
@@ -173,6 +179,16 @@ words! {
         Refuse = "refuse",
         /// The account is kept and listed as incomplete until the attribute comes.
         Keep = "keep",
+    }
+}
+
+words! {
+    /// What happens when a connection creates somebody again whom it has deleted.
+    Recreate {
+        /// Somebody new comes, with a new id.
+        New = "new",
+        /// The deleted account comes back, with its id.
+        SameId = "same_id",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::connection::words;
 use super::rules::{deleted_by_hand, outliving};
-use super::{Account, Hand, HandWord, Timestamp};
+use super::{Account, Hand, HandWord, Retention, Timestamp};
 
 words! {
     /// What an administrator does to an account.
@@ -24,11 +24,6 @@ words! {
     }
 }
 
-/// How long a deleted account can be restored, in days.
-pub const RESTORE_DAYS_MAX: i64 = 30;
-
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-
 /// What an act comes to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -40,9 +35,10 @@ pub enum Outcome {
     Refused(String),
 }
 
-/// What becomes of an account when an administrator does something to it.
+/// What becomes of an account when an administrator does something to it, where what was deleted is kept
+/// for so long.
 #[must_use]
-pub fn act(account: &Account, act: Act, at: Timestamp) -> Outcome {
+pub fn act(account: &Account, act: Act, at: Timestamp, kept: Retention) -> Outcome {
     if (act == Act::Restore) != account.deleted_at.is_some() {
         return match act {
             Act::Restore => Outcome::Refused("it is not deleted".to_owned()),
@@ -75,7 +71,7 @@ pub fn act(account: &Account, act: Act, at: Timestamp) -> Outcome {
             let deleted = Account { hand, deleted_at: Some(at), ..account.clone() };
             Outcome::Changed(Box::new(deleted))
         }
-        (Act::Restore, _) => restore(account, at),
+        (Act::Restore, _) => restore(account, at, kept),
         (Act::MakeLocal, _) if account.connection.is_none() => Outcome::Unchanged,
         (Act::MakeLocal, _) => {
             let local = Account {
@@ -90,11 +86,12 @@ pub fn act(account: &Account, act: Act, at: Timestamp) -> Outcome {
     }
 }
 
-fn restore(account: &Account, at: Timestamp) -> Outcome {
-    let deleted_at = account.deleted_at.unwrap_or(at);
-    if at.0 - deleted_at.0 > RESTORE_DAYS_MAX * DAY_MS {
+fn restore(account: &Account, at: Timestamp, kept: Retention) -> Outcome {
+    if account.deleted_at.is_some_and(|deleted_at| kept.is_over(deleted_at, at)) {
+        let days = if kept.days() == 1 { "day" } else { "days" };
         return Outcome::Refused(format!(
-            "it was deleted more than {RESTORE_DAYS_MAX} days ago: create it anew"
+            "it was deleted more than {} {days} ago: create it anew",
+            kept.days()
         ));
     }
     let hand = outliving(account.hand);

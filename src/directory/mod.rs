@@ -14,6 +14,7 @@ pub mod hand;
 pub mod ids;
 pub mod licence;
 pub mod mapping;
+pub mod retention;
 pub mod rules;
 pub mod schedule;
 pub mod source;
@@ -24,7 +25,7 @@ pub use account::{Account, Hand, HandWord, ManagerLink, Status, StatusReason, Wa
 pub use approval::{Approval, ApprovalState};
 pub use connection::{
     Connection, ConnectionKind, ConnectionSettings, ConnectionStatus, Entering, Incomplete, PickUp,
-    Profile, Scope,
+    Profile, Recreate, Scope,
 };
 pub use group::{Group, MemberKind};
 pub use guard::Guard;
@@ -33,6 +34,7 @@ pub use ids::{
 };
 pub use licence::{Licence, SeatPolicy};
 pub use mapping::Mapping;
+pub use retention::{DeleteAfter, Retention};
 pub use schedule::{Rhythm, Schedule, ScheduleError, Window};
 pub use source::{LastPull, Pull, SourceSettings};
 pub use time::Timestamp;

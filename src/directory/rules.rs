@@ -2,7 +2,10 @@
 //!
 //! Push, pull, UI and CLI all ask here, so that no two of them can treat the same facts differently.
 
-use super::{AccountId, ConnectionId, Hand, HandWord, PickUp, Status, StatusReason, Timestamp};
+use super::{
+    Account, AccountId, ConnectionId, Hand, HandWord, PickUp, Retention, Status, StatusReason,
+    Timestamp,
+};
 
 /// What is known of an account that decides whether the person may enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +96,22 @@ pub fn outliving(hand: Option<Hand>) -> Option<Hand> {
     let hand = hand?;
     matches!(hand.in_force(), Some(HandWord::Held | HandWord::DeletedWhileHeld))
         .then_some(Hand { word: HandWord::Held, ..hand })
+}
+
+/// Whether an administrator deleted an account: his word is not undone by a connection.
+#[must_use]
+pub fn is_deleted_by_hand(gone: &Account) -> bool {
+    let hand = gone.hand.and_then(Hand::in_force);
+    matches!(hand, Some(HandWord::Deleted | HandWord::DeletedWhileHeld))
+}
+
+/// Whether a deleted account can come back because its connection creates the person again: while it is
+/// kept, and unless an administrator deleted it.
+#[must_use]
+pub fn comes_back(gone: &Account, writer: ConnectionId, kept: Retention, at: Timestamp) -> bool {
+    gone.connection == Some(writer)
+        && gone.deleted_at.is_some_and(|deleted_at| !kept.is_over(deleted_at, at))
+        && !is_deleted_by_hand(gone)
 }
 
 /// What a connection's write to something that exists already means for the ownership of it.

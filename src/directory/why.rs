@@ -70,7 +70,12 @@ pub fn explain(facts: Facts) -> Vec<Rung> {
         (true, _) => "the identity provider deleted the account",
     };
     vec![
-        rung(Fact::Deleted, facts.deleted, deleted, "restore it, within 30 days"),
+        rung(
+            Fact::Deleted,
+            facts.deleted,
+            deleted,
+            "restore it, while the instance keeps it (30 days by default)",
+        ),
         rung(Fact::Hand, hand_applies, hand_says, hand_remedy),
         rung(
             Fact::Active,

@@ -1,5 +1,6 @@
 //! The server on its socket, from start to a clean end.
 
+use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,9 +9,11 @@ use axum::ServiceExt;
 use axum::extract::Request;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::{App, service};
+use crate::provision::Purged;
 
 /// How often the uses of keys are kept.
 const KEEP_USES_EVERY: Duration = Duration::from_secs(10);
@@ -20,6 +23,10 @@ const FINISH_RUNS_EVERY: Duration = Duration::from_secs(10);
 
 /// How often events that were committed get their links in the chain of the audit trail.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a server looks for what was deleted and can no longer be restored, and for people who were
+/// suspended for long.
+const PURGE_EVERY: Duration = Duration::from_mins(1);
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +50,7 @@ pub async fn serve(
         stop.await;
         drop(tell);
     };
-    let keeper = tokio::spawn(keep_uses(app.clone(), stopping.clone()));
-    let finisher = tokio::spawn(finish_runs(app.clone(), stopping.clone()));
-    let sealer = tokio::spawn(seal(app.clone(), stopping.clone()));
+    let mut jobs = jobs(&app, &stopping);
     let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(
         service(app.clone()),
     );
@@ -54,11 +59,9 @@ pub async fn serve(
         ended = server.into_future() => ended.map(|()| Stopped::Clean),
         () = after_stop(stopping, grace) => Ok(Stopped::Cut),
     };
-    keeper.abort();
-    // What it is at is a transaction; another process goes on from the last one.
-    finisher.abort();
-    sealer.abort();
-    keep_uses_now(&app).await;
+    // What they are at is a transaction; another process goes on from the last one.
+    jobs.shutdown().await;
+    keep_uses(app.clone()).await;
     app.provision.store.close().await;
     ended
 }
@@ -68,50 +71,79 @@ async fn after_stop(mut stopping: watch::Receiver<()>, grace: Duration) {
     tokio::time::sleep(grace).await;
 }
 
-async fn keep_uses(app: App, mut stopping: watch::Receiver<()>) {
-    let mut ticks = tokio::time::interval(KEEP_USES_EVERY);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => keep_uses_now(&app).await,
-            _ = stopping.changed() => return,
-        }
-    }
+/// What a server does by itself.
+fn jobs(app: &App, stopping: &watch::Receiver<()>) -> JoinSet<()> {
+    let mut jobs = JoinSet::new();
+    jobs.spawn(every(KEEP_USES_EVERY, app.clone(), stopping.clone(), keep_uses));
+    jobs.spawn(every(FINISH_RUNS_EVERY, app.clone(), stopping.clone(), finish_runs));
+    jobs.spawn(every(SEAL_EVERY, app.clone(), stopping.clone(), seal));
+    jobs.spawn(every(PURGE_EVERY, app.clone(), stopping.clone(), purge));
+    jobs
 }
 
-async fn finish_runs(app: App, mut stopping: watch::Receiver<()>) {
-    let mut ticks = tokio::time::interval(FINISH_RUNS_EVERY);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => match app.provision.finish_runs().await {
-                Ok(0) => {}
-                Ok(finished) => tracing::info!(finished, "runs that were left are finished"),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "a run could not be finished; it is tried again");
-                }
-            },
-            _ = stopping.changed() => return,
-        }
-    }
-}
-
-async fn seal(app: App, mut stopping: watch::Receiver<()>) {
-    let mut ticks = tokio::time::interval(SEAL_EVERY);
+/// Does something over and over until the server stops.
+async fn every<F: Future<Output = ()>>(
+    span: Duration,
+    app: App,
+    mut stopping: watch::Receiver<()>,
+    job: impl Fn(App) -> F,
+) {
+    let mut ticks = tokio::time::interval(span);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => if let Err(error) = app.provision.seal().await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the audit trail could not be sealed; it is tried again");
-            },
+            _ = ticks.tick() => job(app.clone()).await,
             _ = stopping.changed() => return,
         }
     }
 }
 
-async fn keep_uses_now(app: &App) {
+async fn keep_uses(app: App) {
     if let Err(error) = app.keyring.keep_uses(&app.provision.store).await {
         // The next requests of the same keys will tell again.
-        tracing::warn!(error = &error as &dyn std::error::Error, "key uses were not kept");
+        tracing::warn!(error = &error as &dyn Error, "key uses were not kept");
+    }
+}
+
+async fn finish_runs(app: App) {
+    match app.provision.finish_runs().await {
+        Ok(0) => {}
+        Ok(finished) => tracing::info!(finished, "runs that were left are finished"),
+        Err(error) => {
+            let error = &error as &dyn Error;
+            tracing::warn!(error, "a run could not be finished; it is tried again");
+        }
+    }
+}
+
+async fn seal(app: App) {
+    if let Err(error) = app.provision.seal().await {
+        let error = &error as &dyn Error;
+        tracing::warn!(error, "the audit trail could not be sealed; it is tried again");
+    }
+}
+
+/// Deletes who was suspended for long, and removes what was deleted long ago.
+async fn purge(app: App) {
+    match app.provision.age_out().await {
+        Ok(0) => {}
+        Ok(deleted) => tracing::info!(deleted, "people who were suspended for long are deleted"),
+        Err(error) => {
+            let error = &error as &dyn Error;
+            tracing::warn!(
+                error,
+                "whoever was suspended for long is not deleted; it is tried again"
+            );
+        }
+    }
+    match app.provision.purge_overdue().await {
+        Ok(purged) if purged == Purged::default() => {}
+        Ok(Purged { accounts, groups }) => {
+            tracing::info!(accounts, groups, "what was deleted is removed for good");
+        }
+        Err(error) => {
+            let error = &error as &dyn Error;
+            tracing::warn!(error, "what was deleted could not be removed; it is tried again");
+        }
     }
 }

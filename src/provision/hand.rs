@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Error, Provision, Result, mapping, protection, required, standing, transact, users};
 use crate::directory::hand::{Act, Outcome, act};
 use crate::directory::{
-    Account, AccountId, Connection, InstanceId, MemberId, Status, StatusReason,
+    Account, AccountId, Connection, InstanceId, MemberId, Retention, Status, StatusReason,
 };
 use crate::scim::fold::fold;
 use crate::scim::habits::Habits;
@@ -17,7 +17,9 @@ use crate::scim::{Document, ErrorKind, ScimError, filter};
 use crate::store::accounts::{self, Tombstone};
 use crate::store::audit::Author;
 use crate::store::query::{self, Narrow, Page, Purpose, Viewer};
-use crate::store::{self, BATCH_MAX, StoreError, Tx, connections, licences, memberships};
+use crate::store::{
+    self, BATCH_MAX, StoreError, Tx, connections, instances, licences, memberships,
+};
 
 /// The accounts that one act can choose by a filter.
 pub const CHOSEN_MAX: usize = 100_000;
@@ -102,14 +104,15 @@ impl Provision {
                 }
             }
         }
+        let kept = instances::retention(&mut tx, instance).await?;
         tx.rollback().await;
-        done.extend(others.iter().map(|account| self.foresee(account, what)));
+        done.extend(others.iter().map(|account| self.foresee(account, what, kept)));
         Ok(done)
     }
 
     /// What the rules make of an act if a seat is free.
-    fn foresee(&self, account: &Account, what: Act) -> Done {
-        match act(account, what, self.clock.now()) {
+    fn foresee(&self, account: &Account, what: Act, kept: Retention) -> Done {
+        match act(account, what, self.clock.now(), kept) {
             Outcome::Unchanged => done_to(account, account, None),
             Outcome::Refused(why) => done_to(account, account, Some(why)),
             Outcome::Changed(mut after) => {
@@ -245,7 +248,11 @@ async fn one(
         };
         return Err(ScimError::new(ErrorKind::NotFound, detail).into());
     };
-    match act(&before, what, author.at) {
+    let kept = match what {
+        Act::Restore => instances::retention(tx, instance).await?,
+        _ => Retention::default(),
+    };
+    match act(&before, what, author.at, kept) {
         Outcome::Unchanged => Ok(done_to(&before, &before, None)),
         Outcome::Refused(why) => Ok(done_to(&before, &before, Some(why))),
         Outcome::Changed(after) => {

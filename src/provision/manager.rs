@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
+use uuid::Uuid;
 
 use super::Result;
 use crate::directory::rules::{ReferenceKind, Resolution, resolve_manager};
@@ -213,6 +214,17 @@ async fn relink(
         record(tx, instance, author, refused, None, Some(Waiting::Circle)).await?;
     }
     Ok(())
+}
+
+/// Unlinks whoever is linked to one of these accounts, which are removed for good.
+pub(super) async fn forget(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    managers: &[Uuid],
+) -> Result<()> {
+    let changed = managers::forget(tx, instance, managers, author.at).await?;
+    record(tx, instance, author, changed, None, Some(Waiting::Nobody)).await
 }
 
 /// Says in the audit trail of each report what became of its reference.

@@ -3,10 +3,12 @@
 //! Push, pull, UI and CLI all come through here. A use case takes what its caller may see from a
 //! [`Caller`], which only an authenticated request or a configured job can make.
 
+mod age_out;
 pub mod approvals;
 mod claims;
 pub mod documents;
 mod entering;
+mod erase;
 mod fields;
 mod groups;
 mod hand;
@@ -21,10 +23,12 @@ mod org;
 mod profile;
 mod protection;
 pub mod pull;
+mod recreate;
 mod render;
 pub mod report;
 mod required;
 mod resource;
+mod retention;
 mod runs;
 pub mod schemas;
 mod scope;
@@ -55,6 +59,7 @@ use uuid::Uuid;
 
 pub use approvals::Decision;
 pub use entering::{Preview, Previewed};
+pub use erase::Erased;
 pub use groups::{Groups, SentGroup};
 pub use hand::{CHOSEN_MAX, Done, REHEARSED_MAX};
 pub use licence::{LicenceState, Limit, SEATS_MAX};
@@ -64,6 +69,7 @@ pub use nesting::{Effective, EffectiveMember};
 pub use org::REPORTS_PAGE_MAX;
 pub use profile::habits;
 pub use resource::Resource;
+pub use retention::Purged;
 pub use runs::Step;
 pub use scope::{SYNC_GROUPS_MAX, ScopePreview};
 pub use users::Users;
@@ -295,6 +301,7 @@ impl Caller {
             key: Some(self.key),
             request_id: self.request_id.clone(),
             run: None,
+            rule: None,
             at,
             ids,
         }

@@ -176,6 +176,7 @@ impl Puller {
             key: None,
             request_id: None,
             run: Some(run.id),
+            rule: None,
             at: self.now(),
             ids: self.provision.ids,
         }

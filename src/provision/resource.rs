@@ -332,7 +332,9 @@ fn event<R: Resource>(
         // A rule has fired only if it was not the reason before.
         rule: R::rule(after)
             .filter(|rule| before.and_then(R::rule) != Some(rule))
-            .map(str::to_owned),
+            .filter(|_| author.rule.is_none())
+            .map(str::to_owned)
+            .or(event.rule),
         ..event
     }
 }

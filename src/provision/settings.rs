@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Error, Provision, Result, entering, required, runs, transact};
-use crate::directory::{Connection, Entering, Incomplete, PickUp, Profile};
+use crate::directory::{Connection, DeleteAfter, Entering, Incomplete, PickUp, Profile, Recreate};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
 use crate::store::runs::{Run, RunKind};
@@ -22,6 +22,10 @@ pub struct SettingsChange {
     pub required: Option<Vec<String>>,
     /// What happens to an account without one of them.
     pub incomplete: Option<Incomplete>,
+    /// What happens when the connection creates somebody again whom it has deleted.
+    pub recreate: Option<Recreate>,
+    /// What becomes of people whom the connection keeps suspended.
+    pub delete_after_days: Option<DeleteAfter>,
     /// Whose habits the connection follows.
     pub profile: Option<Profile>,
 }
@@ -77,6 +81,8 @@ async fn set(
     let settings = &mut after.settings;
     settings.pick_up = change.pick_up.unwrap_or(settings.pick_up);
     settings.incomplete = change.incomplete.unwrap_or(settings.incomplete);
+    settings.recreate = change.recreate.unwrap_or(settings.recreate);
+    settings.delete_after_days = change.delete_after_days.unwrap_or(settings.delete_after_days);
     after.profile = change.profile.unwrap_or(after.profile);
     match (change.entering, &change.pattern) {
         (None, None) => {}

@@ -51,6 +51,7 @@ impl Provision {
             key: None,
             request_id: None,
             run: None,
+            rule: None,
             at: self.clock.now(),
             ids: self.ids,
         }

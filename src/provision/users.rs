@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use super::claims::{self, reach, take_up};
 use super::resource::{Resource, finish, finish_all, holder, show};
 use super::{
-    Caller, Provision, Result, Shown, Sought, conflict_on, manager, mapping, render, required,
-    standing, taken, transact,
+    Caller, Provision, Result, Shown, Sought, conflict_on, manager, mapping, recreate, render,
+    required, standing, taken, transact,
 };
 use crate::clock::Ids;
-use crate::directory::rules::{Claim, outliving, overtaken};
+use crate::directory::rules::{Claim, overtaken};
 use crate::directory::{
     Account, AccountId, Approval, ConnectionId, InstanceId, ManagerLink, MemberId, MemberKind,
     Scope, Status, StatusReason, Timestamp,
@@ -29,9 +29,8 @@ use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
 use crate::scim::sort::Key;
 use crate::scim::{Document, ScimError};
-use crate::store::accounts::Tombstone;
 use crate::store::audit::Author;
-use crate::store::query::{Column, Narrow, Purpose, Table};
+use crate::store::query::{Column, Narrow, Table};
 use crate::store::waist::StillTable;
 use crate::store::{StoreError, Tx, accounts, licences, memberships, schemas};
 use uuid::Uuid;
@@ -160,24 +159,7 @@ impl Resource for Users {
         ids: Ids,
         sent: Document,
     ) -> Result<Account> {
-        let mut account = newcomer(caller, author, ids, sent)?;
-        let key = fold(&account.user_name).into_owned();
-        for _ in 0..CREATE_ATTEMPTS {
-            if admit(tx, caller, author, std::slice::from_mut(&mut account)).await? {
-                return Ok(account);
-            }
-            // Somebody holds the name. Who locks that row sees whether it can be picked up.
-            let holder = holder::<Self>(tx, caller, Narrow::UserName(key.clone())).await?;
-            match holder {
-                None => {}
-                Some(holder) if holder.connection.is_none() => {
-                    let holder = take_up::<Self>(tx, caller, holder).await?;
-                    return Self::replace(tx, caller, author, holder, account.document).await;
-                }
-                Some(_) => break,
-            }
-        }
-        Err(taken("userName", &account.user_name, "account"))
+        enter(tx, caller, author, newcomer(caller, author, ids, sent)?).await
     }
 
     /// A missing `active` stays as it is: nobody who was shut out is let in by silence. So does a
@@ -255,8 +237,15 @@ impl Users {
     ) -> Result<Option<Vec<Account>>> {
         let new = sent.map(|sent| newcomer(caller, author, author.ids, sent));
         let mut new: Vec<Account> = new.collect::<Result<_>>()?;
-        let admitted = admit(tx, caller, author, &mut new).await?;
-        Ok(admitted.then_some(new))
+        let places = recreate::expected(tx, caller, &new).await?.into_iter().rev();
+        let returning: Vec<_> = places.map(|place| (place, new.remove(place))).collect();
+        if !new.is_empty() && !admit(tx, caller, author, &mut new).await? {
+            return Ok(None);
+        }
+        for (place, account) in returning.into_iter().rev() {
+            new.insert(place, enter(tx, caller, author, account).await?);
+        }
+        Ok(Some(new))
     }
 }
 
@@ -271,13 +260,42 @@ fn newcomer(caller: &Caller, author: &Author, ids: Ids, sent: Document) -> Resul
     Ok(account)
 }
 
+/// Keeps somebody who is new: comes back, is admitted, or picks up the Local account of the name.
+async fn enter(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    mut account: Account,
+) -> Result<Account> {
+    let key = fold(&account.user_name).into_owned();
+    for _ in 0..CREATE_ATTEMPTS {
+        if let Some(gone) = recreate::predecessor(tx, caller, author.at, &account).await? {
+            return recreate::revive(tx, caller, author, &gone, account).await;
+        }
+        if admit(tx, caller, author, std::slice::from_mut(&mut account)).await? {
+            return Ok(account);
+        }
+        // Somebody holds the name. Who locks that row sees whether it can be picked up.
+        let holder = holder::<Users>(tx, caller, Narrow::UserName(key.clone())).await?;
+        match holder {
+            None => {}
+            Some(holder) if holder.connection.is_none() => {
+                let holder = take_up::<Users>(tx, caller, holder).await?;
+                return Users::replace(tx, caller, author, holder, account.document).await;
+            }
+            Some(_) => break,
+        }
+    }
+    Err(taken("userName", &account.user_name, "account"))
+}
+
 /// Keeps people who are new, with their seats, their links and their rows in the audit trail; `false` if
 /// somebody holds the name of one of them.
 async fn admit(tx: &mut Tx, caller: &Caller, author: &Author, new: &mut [Account]) -> Result<bool> {
     let instance = caller.instance;
     let (connection, version) = (Some(caller.connection), caller.settings.mapping_version);
     let misses = mapping::apply(tx, instance, connection, version, &caller.schemas, new).await?;
-    outlive(tx, instance, new).await?;
+    recreate::outlive(tx, instance, new).await?;
     // Several see each other only if they are in scope at once.
     let scope = match new {
         [_, _, ..] => licences::terms(tx, instance, connection).await?.scope,
@@ -296,25 +314,6 @@ async fn admit(tx: &mut Tx, caller: &Caller, author: &Author, new: &mut [Account
     finish_all::<Users>(tx, instance, &caller.schemas, author, &rows, "created").await?;
     manager::settle(tx, instance, author, &rows).await?;
     Ok(true)
-}
-
-/// Who was held is not let in by being deleted and created anew.
-async fn outlive(tx: &mut Tx, instance: InstanceId, new: &mut [Account]) -> Result<()> {
-    let key = |account: &Account| fold(&account.user_name).into_owned();
-    let mut gone: Vec<String> = new.iter().map(key).collect();
-    if gone.len() > 1 {
-        gone = accounts::names_of_tombstones(tx, instance, &gone).await?;
-    }
-    for account in new {
-        let key = key(account);
-        if gone.contains(&key) {
-            let name = Tombstone::UserName(&key);
-            let gone = accounts::tombstone(tx, instance, name, Purpose::Look).await?;
-            account.hand = outliving(gone.and_then(|gone| gone.hand));
-        }
-        standing::judge(account);
-    }
-    Ok(())
 }
 
 impl Provision {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::query::{Purpose, Table};
-use super::row::{Id, Record, Row};
+use super::row::{Record, Row};
 use super::sql::Bind;
 use super::waist::Dialect;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
@@ -103,7 +103,7 @@ async fn insert_rows(
          external_id, display_name, display_name_key, employee_number, active, status, \
          status_reason, manager_ref, manager_ref_key, manager_id, document, version, created_at, \
          modified_at, deleted_at, in_scope, hand, hand_at, hand_overtaken_at, protected, queued_at, \
-         missing, manager_wait, fields, local_fields, in_source) VALUES ",
+         missing, manager_wait, fields, local_fields, in_source, suspended_at) VALUES ",
     );
     sql.push_rows(accounts.iter().map(|account| columns(instance, account)));
     sql.push(" ON CONFLICT DO NOTHING");
@@ -209,6 +209,10 @@ pub async fn tombstone(
     match name {
         Tombstone::Id(id) => sql.push(" AND r.id = ").push_bind(id),
         Tombstone::UserName(key) => sql.push(" AND r.user_name_key = ").push_bind(key),
+        Tombstone::ExternalId(connection, id) => {
+            sql.push(" AND r.connection_id = ").push_bind(connection);
+            sql.push(" AND r.external_id = ").push_bind(id)
+        }
     };
     sql.push(" ORDER BY r.deleted_at DESC, r.id LIMIT 1");
     if purpose == Purpose::Change && tx.dialect() == Dialect::Postgres {
@@ -218,25 +222,6 @@ pub async fn tombstone(
     tx.fetch_optional(sql).await
 }
 
-/// Those of some folded user names that deleted accounts had.
-pub async fn names_of_tombstones(
-    tx: &mut Tx,
-    instance: InstanceId,
-    keys: &[String],
-) -> Result<Vec<String>, StoreError> {
-    let mut found = Vec::new();
-    for keys in keys.chunks(BATCH_MAX) {
-        let mut sql = Sql::new(
-            "SELECT DISTINCT r.user_name_key AS id FROM accounts r WHERE r.instance_id = $1 \
-             AND r.deleted_at IS NOT NULL AND r.user_name_key IN ",
-        )
-        .bind(instance);
-        sql.push_list(keys.iter().map(String::as_str));
-        found.extend(tx.fetch_all::<Id<String>>(sql).await?.into_iter().map(|Id(key)| key));
-    }
-    Ok(found)
-}
-
 /// How a deleted account is named.
 #[derive(Debug, Clone, Copy)]
 pub enum Tombstone<'n> {
@@ -244,6 +229,8 @@ pub enum Tombstone<'n> {
     Id(AccountId),
     /// By its folded user name.
     UserName(&'n str),
+    /// By its connection's name for it.
+    ExternalId(ConnectionId, &'n str),
 }
 
 /// Keeps a changed account; `Conflict` if another live one holds its user name, `Stale` if the account
@@ -261,8 +248,10 @@ pub async fn update(
          manager_ref_key = $14, manager_id = $15, document = $16, version = $17, created_at = $18, \
          modified_at = $19, deleted_at = $20, in_scope = $21, hand = $22, hand_at = $23, \
          hand_overtaken_at = $24, protected = $25, queued_at = $26, missing = $27, \
-         manager_wait = $28, fields = $29, local_fields = $30, in_source = $31 \
-         WHERE instance_id = $1 AND id = $2 AND version = $32",
+         manager_wait = $28, fields = $29, local_fields = $30, in_source = $31, suspended_at = CASE \
+         WHEN CAST($32 AS BIGINT) IS NULL THEN NULL WHEN connection_id IS NOT DISTINCT FROM $3 \
+         THEN COALESCE(suspended_at, $32) ELSE $32 END \
+         WHERE instance_id = $1 AND id = $2 AND version = $33",
     );
     for value in columns(instance, account) {
         sql = sql.bind(value);
@@ -279,7 +268,7 @@ pub async fn update(
 }
 
 /// The values of an account's columns, in the order of `insert` and `update`.
-fn columns(instance: InstanceId, account: &Account) -> [Bind; 31] {
+fn columns(instance: InstanceId, account: &Account) -> [Bind; 32] {
     let key = |text: &Option<String>| text.as_deref().map(|text| fold(text).into_owned());
     [
         instance.into(),
@@ -315,6 +304,7 @@ fn columns(instance: InstanceId, account: &Account) -> [Bind; 31] {
         Value::from(account.fields.clone()).to_string().into(),
         Value::from(account.local_fields.clone()).to_string().into(),
         account.in_source.into(),
+        account.suspended_since(account.modified_at).into(),
     ]
 }
 

@@ -49,6 +49,8 @@ pub struct Author {
     pub request_id: Option<String>,
     /// The run.
     pub run: Option<RunId>,
+    /// The rule by which it acts, if it is a job that follows one.
+    pub rule: Option<&'static str>,
     /// When.
     pub at: Timestamp,
     /// Where the ids of the events come from.
@@ -61,6 +63,7 @@ impl Author {
     pub fn change(&self, action: &str, target_kind: &str, target: Uuid) -> Event {
         let category = match (self.connection, target_kind) {
             (Some(_), _) => Category::UserSync,
+            (None, _) if self.rule.is_some() => Category::System,
             (None, "group") => Category::Groups,
             (None, _) => Category::Users,
         };
@@ -90,7 +93,7 @@ impl Author {
             member: None,
             before: None,
             after: None,
-            rule: None,
+            rule: self.rule.map(str::to_owned),
             request_id: self.request_id.clone(),
             run: self.run,
             erased_at: None,

@@ -32,6 +32,8 @@ impl Record for ConnectionSettings {
             entering_pattern: row.get("entering_pattern")?,
             required: row.get("required")?,
             incomplete: row.get("incomplete")?,
+            recreate: row.get("recreate")?,
+            delete_after_days: row.get("delete_after_days")?,
             mapping_version: row.get("mapping_version")?,
         })
     }
@@ -46,8 +48,8 @@ pub async fn insert(
     let sql = Sql::new(
         "INSERT INTO connections (instance_id, id, kind, name, name_key, directory_key, status, \
          profile, created_at, scope, mapping_version, pick_up, entering, entering_pattern, required, \
-         incomplete) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-         $16)",
+         incomplete, recreate, delete_after_days) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+         $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(connection.instance)
     .bind(connection.id)
@@ -83,7 +85,7 @@ pub async fn set_settings(
 ) -> Result<(), StoreError> {
     let sql = Sql::new(
         "UPDATE connections SET pick_up = $3, entering = $4, entering_pattern = $5, required = $6, \
-         incomplete = $7 WHERE instance_id = $1 AND id = $2",
+         incomplete = $7, recreate = $8, delete_after_days = $9 WHERE instance_id = $1 AND id = $2",
     )
     .bind(instance)
     .bind(id);
@@ -96,13 +98,16 @@ fn bind_settings(sql: Sql, settings: &ConnectionSettings) -> Sql {
         .bind(settings.entering_pattern.as_deref())
         .bind(Value::from(settings.required.clone()).to_string())
         .bind(settings.incomplete.word())
+        .bind(settings.recreate.word())
+        .bind(settings.delete_after_days.days())
 }
 
 /// All connections of an instance, oldest first.
 pub async fn list(tx: &mut Tx, instance: InstanceId) -> Result<Vec<Connection>, StoreError> {
     let sql = Sql::new(
         "SELECT instance_id, id, kind, name, directory_key, status, profile, created_at, \
-         scope, pick_up, entering, entering_pattern, required, incomplete, mapping_version \
+         scope, pick_up, entering, entering_pattern, required, incomplete, recreate, delete_after_days, \
+         mapping_version \
          FROM connections WHERE instance_id = $1 ORDER BY id",
     );
     tx.fetch_all(sql.bind(instance)).await
@@ -116,7 +121,8 @@ pub async fn find(
 ) -> Result<Option<Connection>, StoreError> {
     let sql = Sql::new(
         "SELECT instance_id, id, kind, name, directory_key, status, profile, created_at, \
-         scope, pick_up, entering, entering_pattern, required, incomplete, mapping_version \
+         scope, pick_up, entering, entering_pattern, required, incomplete, recreate, delete_after_days, \
+         mapping_version \
          FROM connections WHERE instance_id = $1 AND id = $2",
     );
     tx.fetch_optional(sql.bind(instance).bind(id)).await

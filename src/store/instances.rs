@@ -2,7 +2,7 @@
 
 use super::row::Row;
 use super::{Record, Sql, StoreError, Tx};
-use crate::directory::{InstanceId, TenantId, Timestamp};
+use crate::directory::{InstanceId, Retention, TenantId, Timestamp};
 
 /// One intranet directory of a tenant.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -51,4 +51,29 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Instance>, StoreError> {
          FROM instances i JOIN tenants t ON t.id = i.tenant_id ORDER BY i.id",
     ))
     .await
+}
+
+struct Kept(Retention);
+
+impl Record for Kept {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        row.get("retention_days").map(Self)
+    }
+}
+
+/// How long an instance keeps what was deleted.
+pub async fn retention(tx: &mut Tx, instance: InstanceId) -> Result<Retention, StoreError> {
+    let sql = Sql::new("SELECT retention_days FROM instances WHERE id = $1").bind(instance);
+    let kept = tx.fetch_optional::<Kept>(sql).await?;
+    Ok(kept.map(|Kept(kept)| kept).unwrap_or_default())
+}
+
+/// Sets how long an instance keeps what was deleted.
+pub async fn set_retention(
+    tx: &mut Tx,
+    instance: InstanceId,
+    kept: Retention,
+) -> Result<(), StoreError> {
+    let sql = Sql::new("UPDATE instances SET retention_days = $2 WHERE id = $1");
+    tx.execute(sql.bind(instance).bind(kept.days())).await.map(drop)
 }

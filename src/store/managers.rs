@@ -297,6 +297,25 @@ pub async fn unlink(
     Ok(all)
 }
 
+/// Unlinks whoever is linked to one of these accounts, which are removed; at most [`BATCH_MAX`]. The ids of
+/// the accounts that changed: nobody but the deleted is linked to somebody deleted.
+pub async fn forget(
+    tx: &mut Tx,
+    instance: InstanceId,
+    managers: &[Uuid],
+    at: Timestamp,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut sql = Sql::new(
+        "UPDATE accounts SET manager_id = NULL, manager_wait = $2, version = version + 1, \
+         modified_at = $3 WHERE instance_id = $1 AND manager_id IN ",
+    )
+    .bind(instance)
+    .bind(Waiting::Nobody.word())
+    .bind(at);
+    sql.push_list(managers.iter().copied()).push(" RETURNING id");
+    changed(tx, sql).await
+}
+
 async fn changed(tx: &mut Tx, sql: Sql) -> Result<Vec<AccountId>, StoreError> {
     Ok(tx.fetch_all::<Id<AccountId>>(sql).await?.into_iter().map(|Id(id)| id).collect())
 }

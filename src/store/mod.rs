@@ -21,6 +21,7 @@ pub mod mappings;
 pub mod memberships;
 mod migrations;
 pub mod page_marks;
+pub mod purge;
 pub mod query;
 pub mod row;
 pub mod run_items;
@@ -33,6 +34,7 @@ pub mod signing;
 pub mod sources;
 pub mod sql;
 pub mod tenants;
+pub mod tombstones;
 pub mod unique;
 pub mod waist;
 

@@ -11,9 +11,10 @@ use super::audit::Category;
 use super::runs::{RunKind, RunState};
 use crate::directory::source::Outcome;
 use crate::directory::{
-    AccountId, ApprovalId, ApprovalState, ConnectionId, ConnectionKind, ConnectionStatus, Entering,
-    GroupId, HandWord, Incomplete, InstanceId, KeyId, MemberId, MemberKind, PickUp, Profile, RunId,
-    Scope, SeatPolicy, Status, StatusReason, TenantId, Timestamp, Waiting, ids::AuditId,
+    AccountId, ApprovalId, ApprovalState, ConnectionId, ConnectionKind, ConnectionStatus,
+    DeleteAfter, Entering, GroupId, HandWord, Incomplete, InstanceId, KeyId, MemberId, MemberKind,
+    PickUp, Profile, Recreate, Retention, RunId, Scope, SeatPolicy, Status, StatusReason, TenantId,
+    Timestamp, Waiting, ids::AuditId,
 };
 use crate::scim::definition::Holder;
 use crate::scim::schemas::Password;
@@ -135,6 +136,7 @@ words!(
     Password,
     PickUp,
     Profile,
+    Recreate,
     RunKind,
     RunState,
     Scope,
@@ -153,6 +155,20 @@ impl Column for Timestamp {
 impl Column for Option<Timestamp> {
     fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
         Ok(row.get::<Option<i64>>(column)?.map(Timestamp))
+    }
+}
+
+impl Column for Retention {
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+        let days: i64 = row.get(column)?;
+        Self::parse(days).ok_or_else(|| corrupt(column, format!("{days} days")))
+    }
+}
+
+impl Column for DeleteAfter {
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+        let days: Option<i64> = row.get(column)?;
+        Self::of_days(days).ok_or_else(|| corrupt(column, format!("{days:?} days")))
     }
 }
 

@@ -3,7 +3,9 @@
 use super::accounts::TABLE;
 use super::row::{Count, Record, Row};
 use super::{BATCH_MAX, Sql, StoreError, Tx};
-use crate::directory::{Account, AccountId, InstanceId, Status, StatusReason, Timestamp};
+use crate::directory::{
+    Account, AccountId, ConnectionId, InstanceId, Status, StatusReason, Timestamp,
+};
 
 /// The first `limit` accounts that wait for a seat, locked, in the order of their arrival.
 pub async fn queue(
@@ -73,7 +75,9 @@ pub async fn set_standing(
         let mut sql = Sql::new(
             "UPDATE accounts SET in_scope = $2, status = $3, status_reason = $4, queued_at = $5, \
              hand_overtaken_at = COALESCE($6, hand_overtaken_at), version = version + 1, \
-             modified_at = $7, in_source = $8 WHERE instance_id = $1 AND id IN ",
+             modified_at = $7, in_source = $8, suspended_at = CASE \
+             WHEN CAST($9 AS BIGINT) IS NULL THEN NULL ELSE COALESCE(suspended_at, $9) END \
+             WHERE instance_id = $1 AND id IN ",
         )
         .bind(instance)
         .bind(standing.in_scope)
@@ -82,7 +86,8 @@ pub async fn set_standing(
         .bind(standing.queued_at)
         .bind(standing.overtaken_at)
         .bind(at)
-        .bind(standing.in_source);
+        .bind(standing.in_source)
+        .bind(standing.reason.filter(|reason| reason.is_of_source()).map(|_| at));
         sql.push_list(ids.iter().copied());
         tx.execute(sql).await?;
     }
@@ -98,14 +103,16 @@ pub async fn correct_standing(
 ) -> Result<(), StoreError> {
     for ids in ids.chunks(BATCH_MAX) {
         let mut sql = Sql::new(
-            "UPDATE accounts SET in_scope = $2, status = $3, status_reason = $4, queued_at = $5 \
-             WHERE instance_id = $1 AND id IN ",
+            "UPDATE accounts SET in_scope = $2, status = $3, status_reason = $4, queued_at = $5, \
+             suspended_at = CASE WHEN CAST($6 AS BIGINT) IS NULL THEN NULL \
+             ELSE COALESCE(suspended_at, $6) END WHERE instance_id = $1 AND id IN ",
         )
         .bind(instance)
         .bind(alike.in_scope)
         .bind(alike.status.word())
         .bind(alike.reason.map(StatusReason::word))
-        .bind(alike.queued_at);
+        .bind(alike.queued_at)
+        .bind(alike.suspended_since(alike.modified_at));
         sql.push_list(ids.iter().copied());
         tx.execute(sql).await?;
     }
@@ -124,4 +131,34 @@ pub async fn protected_besides(
     );
     let counted = tx.fetch_optional::<Count>(sql.bind(instance).bind(id)).await?;
     Ok(counted.map_or(0, |count| count.0))
+}
+
+/// The live accounts of a connection that its source keeps suspended since a time or longer, the longest
+/// first, locked; those that somebody else has locked are left for the next time.
+pub async fn long_suspended(
+    tx: &mut Tx,
+    instance: InstanceId,
+    connection: ConnectionId,
+    since: Timestamp,
+    limit: i64,
+) -> Result<Vec<Account>, StoreError> {
+    let mut sql = Sql::new(TABLE.select).bind(instance);
+    let lock = tx.dialect().for_update_unless_locked();
+    sql.push(" AND NOT r.protected AND r.connection_id = ").push_bind(connection);
+    sql.push(" AND r.suspended_at IS NOT NULL AND r.suspended_at <= ").push_bind(since);
+    sql.push(" ORDER BY r.suspended_at, r.id LIMIT ").push_bind(limit).push(lock);
+    tx.fetch_all(sql).await
+}
+
+/// How many live accounts of a connection its source keeps suspended since a time or longer.
+pub async fn count_long_suspended(
+    tx: &mut Tx,
+    instance: InstanceId,
+    connection: ConnectionId,
+    since: Timestamp,
+) -> Result<i64, StoreError> {
+    let mut sql = Sql::new(TABLE.count).bind(instance);
+    sql.push(" AND NOT r.protected AND r.connection_id = ").push_bind(connection);
+    sql.push(" AND r.suspended_at IS NOT NULL AND r.suspended_at <= ").push_bind(since);
+    Ok(tx.fetch_optional::<Count>(sql).await?.map_or(0, |count| count.0))
 }

@@ -230,6 +230,12 @@ impl From<i64> for Bind {
     }
 }
 
+impl From<Option<i64>> for Bind {
+    fn from(number: Option<i64>) -> Self {
+        Self::Integer(number)
+    }
+}
+
 impl From<&Key> for Bind {
     fn from(key: &Key) -> Self {
         match key {

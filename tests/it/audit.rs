@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scimd::directory::InstanceId;
 use scimd::directory::hand::Act;
+use scimd::directory::{AccountId, InstanceId};
 use scimd::provision::trail::{Entry, Noted, Verified};
 use scimd::store::audit::Category;
 use scimd::store::audit::search::{From, Wanted};
@@ -362,6 +362,53 @@ both! {
                 assert!(plan.contains(index), "{wanted:?}: {}\n{plan}", statement.sql);
             }
         }
+    }
+
+    /// Nothing that could be read of a person is left, and the chain holds.
+    async fn whoever_is_erased_is_gone_and_the_chain_holds(database) {
+        let test = TestInstance::on(&database).await;
+        let client = test.okta().await;
+        let [ann, bob, staff] = test.history(&client).await;
+        client.change(&format!("/Users/{ann}"), json!([
+            { "op": "replace", "path": "title", "value": "Canary of Ann" },
+        ])).await;
+        let (provision, author) = (&test.app.provision, test.app.provision.operator());
+        let id: AccountId = ann.parse().unwrap();
+        let refused = provision.erase(&author, test.id, id).await.unwrap_err().to_string();
+        assert!(refused.contains("not deleted"), "{refused}");
+        let unknown = provision.erase(&author, test.id, AccountId(test.id.0)).await.unwrap_err().to_string();
+        assert!(unknown.contains("there is no account"), "{unknown}");
+        let neighbour = test.neighbour().await;
+        assert!(provision.erase(&author, neighbour.id, id).await.is_err());
+        test.act(&ann, Act::Delete).await;
+        let foreseen = provision.foresee_erasure(&author, test.id, id).await.unwrap();
+        let before = test.events_of(&about(&ann)).await;
+        let erased = provision.erase(&author, test.id, id).await.unwrap();
+        assert_eq!(foreseen, erased);
+        assert!(erased.account && erased.events >= 5, "{erased:?}");
+        let after = test.events_of(&about(&ann)).await;
+        let told = json!(after).to_string();
+        for canary in ["Canary of Ann", "\"ann\"", "userName"] {
+            assert!(!told.contains(canary), "{canary}: {told}");
+        }
+        // What happened, when, by whom, stays: behind what was there are the removal and the erasure.
+        let kept = |entries: &[Entry]| -> Vec<_> {
+            entries.iter().map(|entry| (entry.event.id, entry.event.action.clone(), entry.event.actor.clone())).collect()
+        };
+        assert_eq!(kept(&after)[..before.len()], kept(&before));
+        assert_eq!(actions(&after)[before.len()..], ["account.purged", "account.erased"]);
+        // Twice is once: nothing is left to erase but the first erasure is not forgotten.
+        let again = provision.erase(&author, test.id, id).await;
+        assert!(again.is_err(), "{again:?}");
+        provision.seal().await.unwrap();
+        let found = test.verified(None).await;
+        assert_eq!((found.broken, found.erased), (None, i64::try_from(erased.events).unwrap()));
+        // Others are as they were, and her name is free for a new person.
+        assert_eq!(test.events_of(&about(&bob)).await.len(), 3);
+        assert!(json!(test.events_of(&about(&staff)).await).to_string().contains("Staff"));
+        let anew = client.user("ann").await;
+        assert_ne!(anew, ann);
+        test.assert_lawful().await;
     }
 
     /// What clients send cannot make the trail unreadable, and no secret is in it.

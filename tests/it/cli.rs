@@ -3,6 +3,7 @@
 mod mapping;
 mod place;
 mod policies;
+mod retention;
 
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};

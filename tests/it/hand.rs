@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use scimd::directory::hand::{Act, RESTORE_DAYS_MAX};
+use scimd::directory::hand::Act;
+use scimd::directory::retention::RETENTION_DAYS_DEFAULT;
 use scimd::directory::why::Fact;
 use scimd::directory::{Connection, ConnectionKind, Status};
 use scimd::provision::{Done, Why};
@@ -270,7 +271,7 @@ both! {
             }
             assert_gone(&client, "/Users", &ann).await;
             assert_eq!(test.manager_of("bob").await, None);
-            test.advance(DAY * u32::try_from(RESTORE_DAYS_MAX).unwrap());
+            test.advance(DAY * u32::try_from(RETENTION_DAYS_DEFAULT).unwrap());
             let done = test.act(&ann, Act::Restore).await;
             assert_eq!((done.id.to_string(), done.is, done.refused), (ann.clone(), Status::Active, None));
             assert_eq!(shown(client.get(&path).await), before);
@@ -321,7 +322,7 @@ both! {
         let done = test.act(&ann, Act::Restore).await;
         assert_eq!((done.is, done.changed), (Status::Deleted, false));
         assert!(done.refused.as_ref().unwrap().contains("ann"), "{done:?}");
-        let months = DAY * u32::try_from(RESTORE_DAYS_MAX).unwrap();
+        let months = DAY * u32::try_from(RETENTION_DAYS_DEFAULT).unwrap();
         test.advance(months + Duration::from_millis(1));
         for id in [&ann, &bob] {
             let done = test.act(id, Act::Restore).await;

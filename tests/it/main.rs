@@ -7,6 +7,7 @@
 
 mod support;
 
+mod age_out;
 mod audit;
 mod bad_input;
 mod bad_requests;
@@ -37,6 +38,8 @@ mod protocol_page;
 mod pull_api;
 mod pull_remote;
 mod questions;
+mod recreate;
+mod retention;
 mod rules;
 mod rules_cost;
 mod schemas;

@@ -5,7 +5,7 @@ use std::fs;
 use std::iter::successors;
 use std::path::Path;
 
-use scimd::directory::{Profile, hand, mapping};
+use scimd::directory::{Profile, mapping, retention};
 use scimd::http::Settings;
 use scimd::provision::lookups::{LOOKUP_ENTRIES_MAX, LOOKUP_TABLES_MAX};
 use scimd::provision::mapping::{MAPPING_NOTE_CHARS_MAX, PREVIEW_COUNT_MAX};
@@ -180,9 +180,14 @@ fn limits_of_administrators() -> Vec<Limit> {
         ("REHEARSED_MAX", "accounts for which the preview of an act is exact", REHEARSED_MAX),
         ("CHOSEN_MAX", "accounts that one act chooses by a filter", CHOSEN_MAX),
         (
-            "RESTORE_DAYS_MAX",
-            "days in which a deleted account can be restored",
-            number(hand::RESTORE_DAYS_MAX),
+            "RETENTION_DAYS_DEFAULT",
+            "days for which what was deleted is kept, unless they are set",
+            number(retention::RETENTION_DAYS_DEFAULT),
+        ),
+        (
+            "RETENTION_DAYS_MAX",
+            "days for which what was deleted can be kept",
+            number(retention::RETENTION_DAYS_MAX),
         ),
     ]
 }

@@ -11,7 +11,7 @@ use super::{Action, Batch, Entry, Line, Puller, enters, leaves, report};
 use crate::directory::guard::Leaving;
 use crate::directory::rules::{Claim, claim, overtaken};
 use crate::directory::source::Outcome;
-use crate::directory::{Account, AccountId, Timestamp};
+use crate::directory::{Account, AccountId, Recreate, Timestamp};
 use crate::provision::resource::Resource;
 use crate::provision::{Caller, Error, Result, Users, claims, users};
 use crate::scim::ScimError;
@@ -379,10 +379,12 @@ impl<'w> Applying<'w> {
         created: &Account,
     ) -> Result<Applied<'w>> {
         let (caller, author) = (self.caller, self.author);
-        let picked_up = created.version > 1;
+        let is_new = created.version == 1;
+        // Whoever comes back is reported as created.
+        let picked_up = !is_new && caller.settings.recreate == Recreate::New;
         // Somebody Local may have come by this name just now, and wait for an administrator.
         let asked = created.connection != Some(caller.connection);
-        if let Some(hash) = entry.password.as_deref().filter(|_| !picked_up && !asked) {
+        if let Some(hash) = entry.password.as_deref().filter(|_| is_new && !asked) {
             accounts::keep_password(tx, caller.instance, created.id, hash, author.at).await?;
         }
         Ok(Applied { entry, before: None, id: created.id, picked_up, asked })

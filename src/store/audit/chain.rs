@@ -294,7 +294,7 @@ pub async fn count_strays(tx: &mut Tx, instance: InstanceId) -> Result<i64, Stor
     Ok(tx.fetch_optional::<Count>(sql.bind(instance)).await?.map_or(0, |count| count.0))
 }
 
-/// Erases what the events about somebody say, with the salts of their links; how many events.
+/// Erases what the events about a person say, with the salts of their links; how many events.
 pub async fn erase(
     tx: &mut Tx,
     instance: InstanceId,
@@ -303,13 +303,14 @@ pub async fn erase(
 ) -> Result<u64, StoreError> {
     let sql = Sql::new(
         "UPDATE audit_links SET salt = NULL WHERE instance_id = $1 AND event_id IN (SELECT e.id \
-         FROM audit_events e WHERE e.instance_id = $1 AND e.target_id = $2 AND e.erased_at IS NULL \
-         AND e.action <> $3)",
+         FROM audit_events e WHERE e.instance_id = $1 AND e.target_id = $2 \
+         AND e.target_kind = 'account' AND e.erased_at IS NULL AND e.action <> $3)",
     );
     tx.execute(sql.bind(instance).bind(target).bind(ERASED)).await?;
     let sql = Sql::new(
         "UPDATE audit_events SET before = NULL, after = NULL, erased_at = $4 \
-         WHERE instance_id = $1 AND target_id = $2 AND erased_at IS NULL AND action <> $3",
+         WHERE instance_id = $1 AND target_id = $2 AND target_kind = 'account' \
+         AND erased_at IS NULL AND action <> $3",
     );
     tx.execute(sql.bind(instance).bind(target).bind(ERASED).bind(at)).await
 }

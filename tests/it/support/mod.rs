@@ -5,6 +5,7 @@ pub(crate) mod csv;
 pub(crate) mod database;
 pub(crate) mod https;
 pub(crate) mod instance;
+pub(crate) mod mentions;
 pub(crate) mod people;
 pub(crate) mod process;
 pub(crate) mod proxy;
