@@ -1,6 +1,5 @@
 //! The audit trail: finding in it, exporting it, proving it.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context as _, Result, bail};
@@ -8,7 +7,7 @@ use jiff::{SpanRelativeTo, civil, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::args::{AuditCommand, TrailForm, WantedArgs};
-use super::output::{Text, or_dash};
+use super::output::{Text, or_dash, private_file};
 use super::session::{Session, plain};
 use crate::directory::{AccountId, InstanceId, Timestamp};
 use crate::provision::trail::{Entry, Noted, Verified};
@@ -55,11 +54,9 @@ pub(super) async fn run(session: &mut Session<'_>, command: AuditCommand) -> Res
             match &output {
                 None => export(session, instance, &wanted, form, io::stdout()).await,
                 Some(file) => {
-                    let name = file.display();
-                    let into = File::create(file);
-                    let into = into.with_context(|| format!("{name} cannot be written"))?;
+                    let into = private_file(file)?;
                     let done = export(session, instance, &wanted, form, into).await;
-                    done.with_context(|| format!("{name} is not complete"))
+                    done.with_context(|| format!("{} is not complete", file.display()))
                 }
             }
         }

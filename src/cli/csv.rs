@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::args::{ConnectionArg, CsvCommand, InstanceArg, SourceArgs};
-use super::output::{Text, or_dash, with};
+use super::output::{Text, or_dash, private_file, with};
 use super::pulls;
 use super::session::{Session, plain, quoted};
 use crate::directory::source::{Column, Place};
@@ -81,11 +81,7 @@ pub(super) async fn run(session: &mut Session<'_>, command: CsvCommand) -> Resul
         CsvCommand::Export { connection, to, at } => {
             let instance = session.instance(at.instance.as_deref()).await?.id;
             let into: Box<dyn Write + Send> = match &to {
-                Some(file) => {
-                    let created = File::create(file);
-                    let name = file.display();
-                    Box::new(created.with_context(|| format!("{name} cannot be written"))?)
-                }
+                Some(file) => Box::new(private_file(file)?),
                 None => Box::new(io::stdout()),
             };
             export(session, instance, connection.as_deref(), into).await

@@ -1,8 +1,11 @@
 //! What a command prints: text for people, or JSON for programs.
 
 use std::fmt::{self, Display};
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 
+use anyhow::Context as _;
 use serde_json::Value;
 
 /// The form of the answer.
@@ -95,6 +98,15 @@ impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Output").field("form", &self.form).finish_non_exhaustive()
     }
+}
+
+/// A new file for what people are: nobody but this user can read it.
+pub(super) fn private_file(path: &Path) -> anyhow::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 /// A JSON object with more members.

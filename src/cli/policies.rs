@@ -41,6 +41,17 @@ pub(super) async fn waiting(session: &Session<'_>, connection: &Connection) -> R
 pub(super) async fn set(session: &mut Session<'_>, args: SettingsArgs) -> Result<()> {
     let instance = session.instance(args.connection.at.instance.as_deref()).await?;
     let connection = session.connection(instance.id, &args.connection.connection).await?;
+    let before = &connection.settings;
+    let end = args.delete_after_days.filter(|end| !args.yes && *end != before.delete_after_days);
+    let aged = session.provision.count_aged(&connection, end.unwrap_or_default()).await;
+    let aged = aged.map_err(plain)?;
+    if aged > 0 {
+        bail!(
+            "{aged} people of {} are suspended for so long already: the server would delete them within a \
+             minute; set it all the same with --yes",
+            connection.name
+        );
+    }
     let change = SettingsChange {
         pick_up: args.pick_up,
         entering: args.entering,

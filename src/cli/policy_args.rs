@@ -44,6 +44,9 @@ pub(super) struct SettingsArgs {
     /// whenever they were in between.
     #[arg(long, value_name = "DAYS")]
     pub(super) delete_after_days: Option<DeleteAfter>,
+    /// Set it although people would then be deleted at once.
+    #[arg(long, requires = "delete_after_days")]
+    pub(super) yes: bool,
     /// Whose habits it follows.
     #[arg(long, value_parser = words(Profile::ALL, Profile::word))]
     pub(super) profile: Option<Profile>,

@@ -1,6 +1,5 @@
 //! Runs of CSV files: begun, watched, decided about and reported.
 
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use serde_json::json;
 
 use super::args::{ConnectionArg, CsvCommand, RunArg};
 use super::csv::{found, notes};
-use super::output::{Text, or_dash};
+use super::output::{Text, or_dash, private_file};
 use super::session::{Session, plain};
 use crate::directory::{Connection, Pull};
 use crate::provision::pull::Worker;
@@ -240,8 +239,7 @@ fn item_table(text: &mut Text, items: &[Item]) -> io::Result<()> {
 
 async fn export_report(session: &Session<'_>, run: &Run, file: &Path) -> Result<()> {
     let name = file.display();
-    let created = File::create(file).with_context(|| format!("{name} cannot be written"))?;
-    let mut into = BufWriter::new(created);
+    let mut into = BufWriter::new(private_file(file)?);
     let (mut text, mut from) = (HEADER.to_owned(), 0);
     loop {
         let page = session.provision.report(run, from).await.map_err(plain)?;

@@ -6,7 +6,7 @@
 use super::resource::Resource as _;
 use super::users::Users;
 use super::{Caller, Provision, Result, transact};
-use crate::directory::{Connection, ConnectionId, ConnectionStatus, InstanceId};
+use crate::directory::{Connection, ConnectionId, ConnectionStatus, DeleteAfter, InstanceId};
 use crate::store::audit::Author;
 use crate::store::{Tx, connections, instances, schemas, seats};
 
@@ -46,16 +46,18 @@ impl Provision {
         Ok(deleted)
     }
 
+    /// How many people of a connection would be deleted at once if it were set so.
+    pub async fn count_aged(&self, connection: &Connection, end: DeleteAfter) -> Result<i64> {
+        let Some(since) = end.cutoff(self.clock.now()) else { return Ok(0) };
+        let mut tx = self.store.read().await?;
+        let (instance, id) = (connection.instance, connection.id);
+        Ok(seats::count_long_suspended(&mut tx, instance, id, since).await?)
+    }
+
     async fn age_out_of(&self, connection: &Connection) -> Result<usize> {
-        let Some(since) = connection.settings.delete_after_days.cutoff(self.clock.now()) else {
-            return Ok(0);
-        };
         let (instance, id) = (connection.instance, connection.id);
         // Most of the time there is nothing to do: a look does not keep writers waiting.
-        let mut tx = self.store.read().await?;
-        let due = seats::count_long_suspended(&mut tx, instance, id, since).await?;
-        drop(tx);
-        if due == 0 {
+        if self.count_aged(connection, connection.settings.delete_after_days).await? == 0 {
             return Ok(0);
         }
         let mut deleted = 0;

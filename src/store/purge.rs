@@ -37,17 +37,12 @@ pub async fn overdue_accounts(
     before: Timestamp,
     limit: i64,
 ) -> Result<Vec<Gone>, StoreError> {
-    let mut sql = Sql::new(
+    let sql = Sql::new(
         "SELECT a.id, a.user_name AS name, a.connection_id FROM accounts a \
          WHERE a.instance_id = $1 AND a.deleted_at > 0 AND a.deleted_at < $2 \
          ORDER BY a.deleted_at, a.id LIMIT $3",
-    )
-    .bind(instance)
-    .bind(before)
-    .bind(limit);
-    let lock = tx.dialect().for_update_unless_locked();
-    sql.push(lock);
-    tx.fetch_all(sql).await
+    );
+    lock_first(tx, sql.bind(instance).bind(before).bind(limit)).await
 }
 
 /// The first groups that were deleted before a time, locked as accounts are.
@@ -57,14 +52,15 @@ pub async fn overdue_groups(
     before: Timestamp,
     limit: i64,
 ) -> Result<Vec<Gone>, StoreError> {
-    let mut sql = Sql::new(
+    let sql = Sql::new(
         "SELECT g.id, g.display_name AS name, g.connection_id FROM groups g \
          WHERE g.instance_id = $1 AND g.deleted_at > 0 AND g.deleted_at < $2 \
          ORDER BY g.deleted_at, g.id LIMIT $3",
-    )
-    .bind(instance)
-    .bind(before)
-    .bind(limit);
+    );
+    lock_first(tx, sql.bind(instance).bind(before).bind(limit)).await
+}
+
+async fn lock_first(tx: &mut Tx, mut sql: Sql) -> Result<Vec<Gone>, StoreError> {
     let lock = tx.dialect().for_update_unless_locked();
     sql.push(lock);
     tx.fetch_all(sql).await

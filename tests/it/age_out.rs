@@ -56,6 +56,11 @@ both! {
         test.deletes_after(&connection, DeleteAfter::Days(90)).await;
         test.advance(just_before(90));
         assert_eq!(test.age_out().await, 0);
+        let provision = &test.app.provision;
+        let counts = [(DeleteAfter::Never, 0), (DeleteAfter::Days(90), 0), (DeleteAfter::Days(89), 2)];
+        for (end, count) in counts {
+            assert_eq!(provision.count_aged(&connection, end).await.unwrap(), count, "{end}");
+        }
         test.advance(A_MOMENT);
         assert_eq!(test.age_out().await, 2);
         for (id, is) in [(&disabled, true), (&out, true), (&held, false), (&by_hand, false), (&active, false)] {

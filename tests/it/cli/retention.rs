@@ -56,6 +56,12 @@ async fn what_was_deleted_is_removed_in_two_steps() {
     let lines = place.run(&["audit", "export"]).out;
     assert_eq!(lines.lines().count(), usize::try_from(found["links"].as_i64().unwrap()).unwrap());
     assert!(lines.contains("account.erased") && !lines.contains("dee@example.com"), "{lines}");
+    // What people are is for this user alone.
+    for args in [["audit", "export", "--output", "trail"], ["csv", "export", "--to", "people"]] {
+        assert_eq!(place.run(&args).code, Some(0));
+        let made = std::fs::metadata(place.0.path().join(args[3])).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&made.permissions()) & 0o777, 0o600);
+    }
     let rows = place.run(&["audit", "export", "--form", "csv", "--category", "Users"]).out;
     assert!(rows.starts_with("position,id,at,category,") && rows.contains("account.purged"));
     insta::assert_snapshot!("retention", masked(&text));
