@@ -157,8 +157,13 @@ impl TestInstance {
     }
 
     /// Asserts that every stored status is what the stored facts make of it, that the scope is what
-    /// the memberships make of it, and that the seats are counted and given out.
+    /// the memberships make of it, that the seats are counted and given out, and that the audit trail of
+    /// all that holds.
     pub(crate) async fn assert_lawful(&self) {
+        let provision = &self.app.provision;
+        provision.seal_instance(self.id).await.unwrap();
+        let trail = provision.verify_trail(self.id, None).await.unwrap();
+        assert_eq!((trail.unsealed, &trail.broken), (0, &None), "{trail:?}");
         let state = self.lawful().await;
         let Some(licence) = state.licence else { return };
         assert!(state.waiting == 0 || licence.free() == 0, "{licence:?}");
