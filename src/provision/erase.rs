@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::{Provision, Result, not_found, retention, trail, transact};
-use crate::directory::{AccountId, InstanceId};
+use crate::directory::{Account, AccountId, InstanceId};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::chain::{self, Waiting};
 use crate::store::audit::{self, Author, ERASED};
@@ -37,10 +37,7 @@ impl Provision {
     ) -> Result<Erased> {
         // What is left to seal behind the lock is little.
         self.seal_instance(instance).await?;
-        transact!(self.store, |tx| {
-            let erased = erase(&mut tx, author, instance, person).await?;
-            Ok(erased)
-        })
+        transact!(self.store, |tx| erase(&mut tx, author, instance, person).await)
     }
 
     /// What erasing a person would come to; nothing changes.
@@ -64,20 +61,14 @@ async fn erase(
     person: AccountId,
 ) -> Result<Erased> {
     let (narrow, viewer) = (Narrow::Id(person.0), Viewer::Administrator);
-    let live = query::one::<crate::directory::Account>(
-        tx,
-        &accounts::TABLE,
-        instance,
-        viewer,
-        &narrow,
-        Purpose::Change,
-    );
+    let live =
+        query::one::<Account>(tx, &accounts::TABLE, instance, viewer, &narrow, Purpose::Change);
     if live.await?.is_some() {
         let detail = "it is not deleted, and only who is deleted can be erased: delete it first";
         return Err(ScimError::new(ErrorKind::InvalidValue, detail).into());
     }
     let gone = purge::deleted_accounts(tx, instance, &[person]).await?;
-    retention::remove_accounts(tx, author, instance, &gone, None).await?;
+    retention::remove_accounts(tx, author, instance, &gone).await?;
     // What is erased must be in the chain: an erased event could not be digested any more.
     while trail::seal_some(tx, instance, author.ids, Waiting::Patient).await? == BATCH_MAX {}
     let erased = Erased {

@@ -96,7 +96,7 @@ impl Provision {
             return Ok(purged);
         }
         for _ in 0..TURN_BATCHES {
-            let author = Author { name: JOB.to_owned(), ..self.operator() };
+            let author = Author { name: JOB.to_owned(), rule: Some(JOB), ..self.operator() };
             let done = transact!(self.store, |tx| overdue(&mut tx, &author, instance).await)?;
             if done.is_empty() {
                 break;
@@ -176,7 +176,7 @@ async fn set(
 async fn overdue(tx: &mut Tx, author: &Author, instance: InstanceId) -> Result<Purged> {
     let before = instances::retention(tx, instance).await?.cutoff(author.at);
     let accounts = purge::overdue_accounts(tx, instance, before, BATCH).await?;
-    remove_accounts(tx, author, instance, &accounts, Some(JOB)).await?;
+    remove_accounts(tx, author, instance, &accounts).await?;
     let groups = purge::overdue_groups(tx, instance, before, BATCH).await?;
     remove_groups(tx, author, instance, &groups).await?;
     Ok(Purged { accounts: accounts.len(), groups: groups.len() })
@@ -189,7 +189,7 @@ async fn requested(
     ids: &[AccountId],
 ) -> Result<Vec<Gone>> {
     let gone = purge::deleted_accounts(tx, instance, ids).await?;
-    remove_accounts(tx, author, instance, &gone, None).await?;
+    remove_accounts(tx, author, instance, &gone).await?;
     Ok(gone)
 }
 
@@ -198,7 +198,6 @@ pub(super) async fn remove_accounts(
     author: &Author,
     instance: InstanceId,
     gone: &[Gone],
-    rule: Option<&str>,
 ) -> Result<()> {
     if gone.is_empty() {
         return Ok(());
@@ -208,7 +207,7 @@ pub(super) async fn remove_accounts(
     manager::forget(tx, instance, author, &ids).await?;
     let event = |gone: &Gone| {
         let before = json!({ "userName": gone.name, "connection": gone.connection });
-        purged(author, "account", gone, before, rule)
+        purged(author, "account", gone, before)
     };
     let events: Vec<_> = gone.iter().map(event).collect();
     Ok(audit::append(tx, instance, &events).await?)
@@ -228,27 +227,20 @@ async fn remove_groups(
     purge::remove_groups(tx, instance, &ids).await?;
     let group = |gone: &Gone| {
         let before = json!({ "displayName": gone.name, "connection": gone.connection });
-        purged(author, "group", gone, before, Some(JOB))
+        purged(author, "group", gone, before)
     };
     let scope = scopes.iter().map(|(connection, group)| {
         let action = "connection.sync_group_purged";
         let event = author.event(Category::Settings, action, "connection", connection.0);
         let before = Some(json!({ "syncGroup": group }));
-        audit::Event { before, rule: Some(JOB.to_owned()), ..event }
+        audit::Event { before, ..event }
     });
     let events: Vec<_> = gone.iter().map(group).chain(scope).collect();
     Ok(audit::append(tx, instance, &events).await?)
 }
 
 /// What the audit trail keeps of something that is gone for good: who it was, and whose.
-fn purged(
-    author: &Author,
-    noun: &str,
-    gone: &Gone,
-    before: Value,
-    rule: Option<&str>,
-) -> audit::Event {
-    let category = if rule.is_some() { Category::System } else { Category::Users };
-    let event = author.event(category, &format!("{noun}.purged"), noun, gone.id);
-    audit::Event { before: Some(before), rule: rule.map(str::to_owned), ..event }
+fn purged(author: &Author, noun: &str, gone: &Gone, before: Value) -> audit::Event {
+    let event = author.change(&format!("{noun}.purged"), noun, gone.id);
+    audit::Event { before: Some(before), ..event }
 }

@@ -188,13 +188,10 @@ pub async fn remove_accounts(
     instance: InstanceId,
     ids: &[Uuid],
 ) -> Result<(), StoreError> {
-    leave_groups(tx, instance, ids).await?;
     let statements = [
         Sql::new("DELETE FROM account_emails WHERE instance_id = $1 AND account_id IN "),
         Sql::new("DELETE FROM account_passwords WHERE instance_id = $1 AND account_id IN "),
         Sql::new("DELETE FROM lookup_misses WHERE instance_id = $1 AND account_id IN "),
-        Sql::new("DELETE FROM unique_values WHERE instance_id = $1 AND resource_id IN "),
-        Sql::new("DELETE FROM claims WHERE instance_id = $1 AND target_id IN "),
         Sql::new(
             "DELETE FROM accounts WHERE instance_id = $1 AND +deleted_at IS NOT NULL AND id IN ",
         ),
@@ -209,11 +206,8 @@ pub async fn remove_groups(
     instance: InstanceId,
     ids: &[Uuid],
 ) -> Result<(), StoreError> {
-    leave_groups(tx, instance, ids).await?;
     let statements = [
         Sql::new("DELETE FROM memberships WHERE instance_id = $1 AND group_id IN "),
-        Sql::new("DELETE FROM unique_values WHERE instance_id = $1 AND resource_id IN "),
-        Sql::new("DELETE FROM claims WHERE instance_id = $1 AND target_id IN "),
         Sql::new(
             "DELETE FROM groups WHERE instance_id = $1 AND +deleted_at IS NOT NULL AND id IN ",
         ),
@@ -231,13 +225,19 @@ async fn leave_groups(tx: &mut Tx, instance: InstanceId, ids: &[Uuid]) -> Result
     tx.execute(sql).await.map(drop)
 }
 
+/// Removes what hangs on accounts and groups alike, and then what the statements name.
 async fn remove<const N: usize>(
     tx: &mut Tx,
     instance: InstanceId,
     ids: &[Uuid],
     statements: [Sql; N],
 ) -> Result<(), StoreError> {
-    for sql in statements {
+    leave_groups(tx, instance, ids).await?;
+    let alike = [
+        Sql::new("DELETE FROM unique_values WHERE instance_id = $1 AND resource_id IN "),
+        Sql::new("DELETE FROM claims WHERE instance_id = $1 AND target_id IN "),
+    ];
+    for sql in alike.into_iter().chain(statements) {
         let mut sql = sql.bind(instance);
         sql.push_list(ids.iter().copied());
         tx.execute(sql).await?;
