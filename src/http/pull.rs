@@ -172,7 +172,8 @@ async fn find(app: &App, caller: &Caller, id: &str) -> Result<Run, Failure> {
         Ok(id) => app.provision.run(caller.instance, RunId(id)).await?,
         Err(_) => None,
     };
-    let own = found.filter(|run| run.connection == caller.connection && run.pull.is_some());
+    let of_caller = |run: &Run| run.connection == Some(caller.connection) && run.pull.is_some();
+    let own = found.filter(of_caller);
     own.ok_or_else(|| {
         let detail = format!("there is no such run: GET {PULL_PATH}/runs lists those that are");
         ScimError::new(ErrorKind::NotFound, detail).into()

@@ -129,7 +129,7 @@ struct Batch {
 impl Provision {
     /// Makes ready to work on a pull that the caller has taken.
     pub async fn puller(&self, run: &Run) -> Result<Puller> {
-        let puller = self.puller_of(run.instance, run.connection).await?;
+        let puller = self.puller_of(run.instance, run.own_connection()?).await?;
         Ok(Puller { dry: run.pull.as_ref().is_some_and(|pull| pull.dry), ..puller })
     }
 

@@ -43,7 +43,7 @@ pub(super) async fn begin(
     if connections::find(tx, instance, connection).await?.is_none() {
         return Err(not_found("connection", &connection.to_string()));
     }
-    let run = fresh(author, instance, kind, connection);
+    let run = fresh(author, instance, kind, Some(connection));
     runs::insert(tx, &run).await?;
     Ok(run)
 }
@@ -53,7 +53,7 @@ pub(super) fn fresh(
     author: &Author,
     instance: InstanceId,
     kind: RunKind,
-    connection: ConnectionId,
+    connection: Option<ConnectionId>,
 ) -> Run {
     Run {
         id: RunId(author.ids.fresh()),
@@ -68,6 +68,7 @@ pub(super) fn fresh(
         leased_until: later(author.at, LEASE),
         holder: Some(author.ids.fresh()),
         pull: None,
+        task: None,
         started_at: author.at,
         ended_at: None,
     }
@@ -165,14 +166,12 @@ async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Run> {
     if (stored.seen, stored.holder) != (run.seen, run.holder) {
         return Err(taken_over().into());
     }
-    let (instance, connection, after) = (run.instance, run.connection, run.checkpoint);
+    let (instance, own, after) = (run.instance, || run.own_connection(), run.checkpoint);
     let step = match run.kind {
-        RunKind::Scope => scope::look_again_page(tx, instance, connection, author, after).await?,
-        RunKind::Mapping => mapping::remap_page(tx, instance, connection, author, after).await?,
-        RunKind::Groups => entering::reenter_page(tx, instance, connection, author, after).await?,
-        RunKind::Required => {
-            required::recheck_page(tx, instance, connection, author, after).await?
-        }
+        RunKind::Scope => scope::look_again_page(tx, instance, own()?, author, after).await?,
+        RunKind::Mapping => mapping::remap_page(tx, instance, own()?, author, after).await?,
+        RunKind::Groups => entering::reenter_page(tx, instance, own()?, author, after).await?,
+        RunKind::Required => required::recheck_page(tx, instance, own()?, author, after).await?,
         RunKind::Pull | RunKind::Rehearsal => return Err(is_pull().into()),
     };
     let mut next = Run {

@@ -48,7 +48,8 @@ async fn look(pulls: &Pulls, runs: &mut JoinSet<()>) -> provision::Result<()> {
 
 async fn work_off(pulls: Pulls, run: Run) {
     let id = run.id;
-    tracing::info!(run = %id, connection = %run.connection, "a pull is worked on");
+    let connection = run.connection.map(tracing::field::display);
+    tracing::info!(run = %id, connection, "a pull is worked on");
     match pulls.work_off(run, &mut |_| ()).await {
         Ok(run) => {
             let pull = run.pulled();

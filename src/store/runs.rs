@@ -1,6 +1,7 @@
 //! Runs: work that goes through all people of an instance in steps. Each step is one transaction and
 //! keeps how far the run has got, so that whoever finds it unfinished goes on from there.
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::row::{Record, Row, Stored};
@@ -24,6 +25,14 @@ words! {
         Pull = "pull",
         /// The same, and takes everything back.
         Rehearsal = "rehearsal",
+    }
+}
+
+impl RunKind {
+    /// Whether it fetches people from a source.
+    #[must_use]
+    pub fn is_pull(self) -> bool {
+        matches!(self, Self::Pull | Self::Rehearsal)
     }
 }
 
@@ -52,8 +61,8 @@ pub struct Run {
     pub instance: InstanceId,
     /// What it does.
     pub kind: RunKind,
-    /// The connection whose people it goes through.
-    pub connection: ConnectionId,
+    /// The connection whose people it goes through; `None` if it is not about one connection.
+    pub connection: Option<ConnectionId>,
     /// How far it is.
     pub state: RunState,
     /// Who started it.
@@ -70,6 +79,9 @@ pub struct Run {
     pub holder: Option<Uuid>,
     /// What a pull has come to, and has to remember.
     pub pull: Option<Pull>,
+    /// What a run of another kind was told to do, and has to remember.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<Value>,
     /// When it was started.
     pub started_at: Timestamp,
     /// When it ended.
@@ -77,6 +89,19 @@ pub struct Run {
 }
 
 impl Run {
+    /// The connection of a run that goes through the people of one.
+    pub fn own_connection(&self) -> Result<ConnectionId, StoreError> {
+        let reason = || format!("the run {} of kind {} has none", self.id, self.kind);
+        self.connection
+            .ok_or_else(|| StoreError::Corrupt { column: "connection_id", reason: reason() })
+    }
+
+    /// What a run was told to do.
+    pub fn told<T: serde::de::DeserializeOwned>(&self) -> Result<T, StoreError> {
+        serde_json::from_value(self.task.clone().unwrap_or_default())
+            .map_err(|error| StoreError::Corrupt { column: "detail", reason: error.to_string() })
+    }
+
     /// What a pull has come to so far.
     #[must_use]
     pub fn pulled(&self) -> Pull {
@@ -112,10 +137,16 @@ pub struct Pace {
 
 impl Record for Run {
     fn read(row: &Row) -> Result<Self, StoreError> {
+        let kind: RunKind = row.get("kind")?;
+        let (pull, task) = if kind.is_pull() {
+            (row.get::<Option<Stored<Pull>>>("detail")?.map(|pull| pull.0), None)
+        } else {
+            (None, row.get::<Option<Stored<Value>>>("detail")?.map(|task| task.0))
+        };
         Ok(Self {
             id: row.get("id")?,
             instance: row.get("instance_id")?,
-            kind: row.get("kind")?,
+            kind,
             connection: row.get("connection_id")?,
             state: row.get("state")?,
             author: row.get("author")?,
@@ -124,7 +155,8 @@ impl Record for Run {
             changed: row.get("changed")?,
             leased_until: row.get("leased_until")?,
             holder: row.get("holder")?,
-            pull: row.get::<Option<Stored<Pull>>>("detail")?.map(|pull| pull.0),
+            pull,
+            task,
             started_at: row.get("started_at")?,
             ended_at: row.get("ended_at")?,
         })
@@ -151,15 +183,18 @@ pub async fn insert(tx: &mut Tx, run: &Run) -> Result<(), StoreError> {
     .bind(run.started_at)
     .bind(run.ended_at)
     .bind(run.holder)
-    .bind(json(run.pull.as_ref()));
+    .bind(detail(run));
     match tx.execute(sql).await? {
         0 => Err(StoreError::Conflict),
         _ => Ok(()),
     }
 }
 
-fn json<T: serde::Serialize>(value: Option<&T>) -> Option<String> {
-    value.and_then(|value| serde_json::to_string(value).ok())
+fn detail(run: &Run) -> Option<String> {
+    match &run.pull {
+        Some(pull) => serde_json::to_string(pull).ok(),
+        None => run.task.as_ref().map(Value::to_string),
+    }
 }
 
 /// One run.
@@ -275,7 +310,7 @@ pub async fn advance(tx: &mut Tx, before: &Run, after: &Run) -> Result<(), Store
     .bind(after.changed)
     .bind(after.leased_until)
     .bind(after.ended_at)
-    .bind(json(after.pull.as_ref()))
+    .bind(detail(after))
     .bind(before.seen)
     .bind(before.holder);
     match tx.execute(sql).await? {
@@ -295,7 +330,7 @@ pub async fn decide(tx: &mut Tx, run: &Run) -> Result<(), StoreError> {
     .bind(run.state.word())
     .bind(run.leased_until)
     .bind(run.ended_at)
-    .bind(json(run.pull.as_ref()))
+    .bind(detail(run))
     .bind(run.holder);
     tx.execute(sql).await.map(drop)
 }
@@ -310,7 +345,7 @@ mod tests {
             id: RunId(Uuid::nil()),
             instance: InstanceId(Uuid::nil()),
             kind: RunKind::Pull,
-            connection: ConnectionId(Uuid::nil()),
+            connection: None,
             state,
             author: "test".to_owned(),
             checkpoint: None,
@@ -319,6 +354,7 @@ mod tests {
             leased_until: Timestamp(0),
             holder: None,
             pull: Some(Pull { stage: at, rows, done, ..Pull::default() }),
+            task: None,
             started_at: Timestamp(1000),
             ended_at: None,
         }

@@ -188,7 +188,7 @@ async fn begin(
     let kind = if dry { RunKind::Rehearsal } else { RunKind::Pull };
     let (holder, leased_until) = worker.lease(author);
     let pull = Some(Pull { dry, ..Pull::default() });
-    let run = Run { leased_until, holder, pull, ..fresh(author, instance, kind, connection) };
+    let run = Run { leased_until, holder, pull, ..fresh(author, instance, kind, Some(connection)) };
     match runs::insert(tx, &run).await {
         Ok(()) => {}
         Err(StoreError::Conflict) => {
