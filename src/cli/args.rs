@@ -5,6 +5,7 @@ mod csv;
 mod mapping;
 mod retention;
 mod standing;
+mod undo;
 
 use std::str::FromStr;
 
@@ -24,6 +25,7 @@ pub(super) use csv::{CsvCommand, SourceArgs};
 pub(super) use mapping::{FieldsCommand, LookupsCommand, MappingsCommand, SetArgs};
 pub(super) use retention::{EraseArgs, PurgeArgs, RetentionArgs};
 pub(super) use standing::{AccountArg, ActArgs, LicenceCommand, RunArg, RunsCommand, ScopeArgs};
+pub(super) use undo::{UndoArgs, UndoCommand};
 
 /// The longest time that a key can be given: ten years.
 const SPAN_DAYS_MAX: i64 = 3_650;
@@ -94,6 +96,10 @@ pub(super) enum Command {
     /// Look at runs: work that goes through all people of an instance.
     #[command(subcommand)]
     Runs(RunsCommand),
+
+    /// Take back what happened to one person, in one run, or by one connection.
+    #[command(subcommand)]
+    Undo(UndoCommand),
 
     /// Look at the audit trail: who changed what, when and why.
     #[command(subcommand)]

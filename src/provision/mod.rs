@@ -37,6 +37,7 @@ pub mod setup;
 pub mod sources;
 mod standing;
 pub mod trail;
+pub mod undo;
 mod users;
 mod why;
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Error, Provision, Result, entering, mapping, not_found, required, scope, transact};
+use super::{
+    Error, Provision, Result, entering, mapping, not_found, required, scope, transact, undo,
+};
 use crate::directory::{ConnectionId, InstanceId, RunId, Timestamp};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::Author;
@@ -172,6 +174,7 @@ async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Run> {
         RunKind::Mapping => mapping::remap_page(tx, instance, own()?, author, after).await?,
         RunKind::Groups => entering::reenter_page(tx, instance, own()?, author, after).await?,
         RunKind::Required => required::recheck_page(tx, instance, own()?, author, after).await?,
+        RunKind::Undo => undo::page(tx, author, run).await?,
         RunKind::Pull | RunKind::Rehearsal => return Err(is_pull().into()),
     };
     let mut next = Run {
