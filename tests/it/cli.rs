@@ -4,6 +4,7 @@ mod mapping;
 mod place;
 mod policies;
 mod retention;
+mod undo;
 
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};
