@@ -141,6 +141,10 @@ impl Work<'_> {
             protection::require_not_last(tx, instance, &before).await?;
         }
         let mut after = put_back(&before, target, author.at)?;
+        if after.protected && after.connection.is_some() {
+            let detail = "it is protected, and would belong to a connection: unprotect it first";
+            return Err(ScimError::new(ErrorKind::Conflict, detail).into());
+        }
         (after.version, after.modified_at) = (before.version + 1, author.at);
         hand::made_anew(tx, author, instance, &self.schemas, &mut after).await?;
         users::write(tx, instance, &self.schemas, author, &before, after, UNDONE).await?;
