@@ -67,7 +67,7 @@ impl Bench {
             app.provision.create_connection(&author, instance.id, new).await.expect("a connection");
         let new = NewKey {
             instance: instance.id,
-            connection: connection.id,
+            connection: Some(connection.id),
             name: "bench".to_owned(),
             expires_at: None,
         };

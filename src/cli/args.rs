@@ -61,7 +61,7 @@ pub(super) enum Command {
     #[command(subcommand)]
     Connections(ConnectionsCommand),
 
-    /// Manage API keys: what a connection signs in with.
+    /// Manage API keys: what connections, and readers of the directory, sign in with.
     #[command(subcommand)]
     Keys(KeysCommand),
 
@@ -244,8 +244,14 @@ pub(super) struct ConnectionArg {
 pub(super) enum KeysCommand {
     /// Issue a key and print its token, once.
     Issue {
+        /// The name, id or directory key of the connection.
+        #[arg(required_unless_present = "reader")]
+        connection: Option<String>,
+        /// Issue a key that reads the directory at /directory/v1 and does nothing else.
+        #[arg(long, conflicts_with = "connection")]
+        reader: bool,
         #[command(flatten)]
-        connection: ConnectionArg,
+        at: InstanceArg,
         /// What to call the key; by default the day of issue.
         #[arg(long)]
         name: Option<String>,

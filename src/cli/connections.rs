@@ -87,7 +87,7 @@ async fn show(session: &mut Session<'_>, wanted: &ConnectionArg) -> Result<()> {
     let connection = session.connection(instance.id, &wanted.connection).await?;
     let now = session.provision.clock.now();
     let mut keys = session.keys(instance.id).await?;
-    keys.retain(|key| key.connection == connection.id);
+    keys.retain(|key| key.connection == Some(connection.id));
     let live = keys.iter().filter(|key| is_live(key, now)).count();
     let base_url = super::base_url(&session.settings, session.settings.listen);
     let json = json!({ "connection": connection, "base_url": base_url, "keys": keys });

@@ -1,9 +1,9 @@
-//! API keys of connections.
+//! API keys: of connections, and of who reads the directory.
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::args::{ConnectionArg, KeyArg, KeysCommand, Span};
+use super::args::{InstanceArg, KeyArg, KeysCommand, Span};
 use super::output::{or_dash, with};
 use super::scope::is_live;
 use super::session::{Session, plain};
@@ -14,15 +14,15 @@ use crate::store::keys::ApiKey;
 
 pub(super) async fn run(session: &mut Session<'_>, command: KeysCommand) -> Result<()> {
     match command {
-        KeysCommand::Issue { connection, name, expires_in } => {
-            issue(session, &connection, name, expires_in).await
+        KeysCommand::Issue { connection, reader: _, at, name, expires_in } => {
+            issue(session, connection.as_deref(), &at, name, expires_in).await
         }
         KeysCommand::List { connection, at } => {
             let instance = session.instance(at.instance.as_deref()).await?;
             let mut keys = session.keys(instance.id).await?;
             if let Some(wanted) = connection {
                 let connection = session.connection(instance.id, &wanted).await?;
-                keys.retain(|key| key.connection == connection.id);
+                keys.retain(|key| key.connection == Some(connection.id));
             }
             let connections = session.provision.connections(instance.id).await;
             list(session, &keys, &connections.map_err(plain)?)
@@ -34,19 +34,24 @@ pub(super) async fn run(session: &mut Session<'_>, command: KeysCommand) -> Resu
     }
 }
 
+/// Issues a key of a connection, or without one a key that reads the directory.
 async fn issue(
     session: &mut Session<'_>,
-    wanted: &ConnectionArg,
+    wanted: Option<&str>,
+    at: &InstanceArg,
     name: Option<String>,
     expires_in: Option<Span>,
 ) -> Result<()> {
-    let instance = session.instance(wanted.at.instance.as_deref()).await?;
-    let connection = session.connection(instance.id, &wanted.connection).await?;
+    let instance = session.instance(at.instance.as_deref()).await?;
+    let connection = match wanted {
+        Some(wanted) => Some(session.connection(instance.id, wanted).await?),
+        None => None,
+    };
     let author = session.provision.operator();
     let day: String = author.at.to_string().chars().take(10).collect();
     let new = NewKey {
         instance: instance.id,
-        connection: connection.id,
+        connection: connection.as_ref().map(|connection| connection.id),
         name: checked_name(&name.unwrap_or(format!("issued {day}"))).map_err(plain)?,
         expires_at: expires_in.map(|span| author.at.plus_ms(span.ms)),
     };
@@ -54,7 +59,11 @@ async fn issue(
     let mut tx = session.provision.store.begin().await?;
     let issued = keyring.issue(&mut tx, &author, new).await?;
     tx.commit().await?;
-    let told = format!("Key \"{}\" of connection {} was issued", issued.key.name, connection.name);
+    let whose = match connection {
+        Some(connection) => format!("of connection {}", connection.name),
+        None => "that reads the directory".to_owned(),
+    };
+    let told = format!("Key \"{}\" {whose} was issued", issued.key.name);
     show_token(session, &issued, &told, json!({}))
 }
 
@@ -69,11 +78,11 @@ async fn rotate(
     let author = session.provision.operator();
     if !is_live(&old, author.at) {
         let program = &session.program;
+        let whose = old.connection.map_or("--reader".to_owned(), |id| id.to_string());
         bail!(
             "the key \"{}\" has ended, so there is nothing to rotate: issue a new one with \
-             `{program} keys issue {}`",
-            old.name,
-            old.connection
+             `{program} keys issue {whose}`",
+            old.name
         );
     }
     let overlap_ends = author.at.plus_ms(overlap.ms);
@@ -134,10 +143,11 @@ fn list(session: &mut Session<'_>, keys: &[ApiKey], connections: &[Connection]) 
     let json: Vec<_> = keys.iter().map(|key| key_json(key, now)).collect();
     session.out.show(&json!({ "keys": json }), |text| {
         let rows = keys.iter().map(|key| {
-            let connection = connections.iter().find(|one| one.id == key.connection);
+            let connection = connections.iter().find(|one| Some(one.id) == key.connection);
+            let reader = key.connection.is_none().then_some("(reader)");
             vec![
                 key.name.clone(),
-                or_dash(connection.map(|connection| &connection.name)),
+                or_dash(connection.map(|connection| connection.name.as_str()).or(reader)),
                 state(key, now).to_owned(),
                 key.created_at.to_string(),
                 or_dash(key.expires_at),

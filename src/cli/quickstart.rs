@@ -122,12 +122,12 @@ async fn keys(
     let known = store::keys::list(&mut tx, instance).await?;
     let mut prepared = Vec::new();
     for connection in connections {
-        let token = if known.iter().any(|key| key.connection == connection.id) {
+        let token = if known.iter().any(|key| key.connection == Some(connection.id)) {
             None
         } else {
             let new = NewKey {
                 instance,
-                connection: connection.id,
+                connection: Some(connection.id),
                 name: "quickstart".to_owned(),
                 expires_at: None,
             };

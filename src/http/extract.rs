@@ -1,5 +1,6 @@
 //! Reading requests. What is wrong with one is said as a SCIM error, never in plain text.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::body::to_bytes;
@@ -10,7 +11,10 @@ use scim_v2::schema_urns;
 use serde_json::Value;
 
 use super::answer::Failure;
+use super::directory::DIRECTORY_PATH;
 use super::{App, context};
+use crate::directory::InstanceId;
+use crate::keys::Holder;
 use crate::provision::{Caller, Query, Window, habits};
 use crate::scim::discovery::{PAGE_COUNT_DEFAULT, PAGE_COUNT_MAX};
 use crate::scim::project::Projection;
@@ -18,6 +22,7 @@ use crate::scim::resource::require_schema;
 use crate::scim::schema::ResourceType;
 use crate::scim::version::Expected;
 use crate::scim::{ErrorKind, ScimError};
+use crate::store::Tx;
 
 /// The characters of an id in a path that are looked at; real ones have 36.
 const ID_CHARS_MAX: usize = 256;
@@ -37,15 +42,16 @@ impl FromRequestParts<App> for Authorized {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let context = context(&parts.extensions);
-        let token = token(parts).ok_or_else(Failure::no_key)?;
-        let mut tx = app.provision.store.read().await?;
-        let found = app.keyring.verify(&mut tx, token, context.from).await?;
-        let (instance, version) = (found.key.instance, found.schemas_version);
+        let (mut tx, holder) = holder(parts, app, context.from).await?;
+        let Holder::Connection(found) = holder else { return Err(reads_only()) };
+        let Some(connection) = found.key.connection else { return Err(reads_only()) };
+        let instance = found.key.instance;
+        let version = found.schemas_version;
         let schemas = app.provision.schemas(&mut tx, instance, version).await?;
         let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let mut caller = Caller {
             instance,
-            connection: found.key.connection,
+            connection,
             connection_name: found.connection_name,
             directory_key: found.directory_key,
             kind: found.kind,
@@ -61,6 +67,45 @@ impl FromRequestParts<App> for Authorized {
         };
         caller.recognise_agent(agent.unwrap_or_default());
         Ok(Self(caller))
+    }
+}
+
+/// Whose key came with a request, and the transaction in which it was found.
+async fn holder(parts: &Parts, app: &App, from: Option<IpAddr>) -> Result<(Tx, Holder), Failure> {
+    let token = token(parts).ok_or_else(Failure::no_key)?;
+    let mut tx = app.provision.store.read().await?;
+    let holder = app.keyring.verify(&mut tx, token, from).await?;
+    Ok((tx, holder))
+}
+
+/// 403 for a reader's key where connections come in.
+fn reads_only() -> Failure {
+    let detail = format!(
+        "this key reads the directory at {DIRECTORY_PATH} and does nothing else: issue a key of a \
+         connection for this endpoint"
+    );
+    ScimError::new(ErrorKind::Forbidden, detail).into()
+}
+
+/// Who reads the directory of an instance, by a key that does nothing else.
+pub(super) struct Reader(pub(super) InstanceId);
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let context = context(&parts.extensions);
+        match holder(parts, app, context.from).await?.1 {
+            Holder::Reader(key) => Ok(Self(key.instance)),
+            Holder::Connection(found) => {
+                let detail = format!(
+                    "this key belongs to the connection \"{}\": {DIRECTORY_PATH} takes the keys of \
+                     readers, which `scimd keys issue --reader` issues",
+                    found.connection_name
+                );
+                Err(ScimError::new(ErrorKind::Forbidden, detail).into())
+            }
+        }
     }
 }
 

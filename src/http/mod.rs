@@ -5,6 +5,7 @@
 
 mod answer;
 mod bulk;
+mod directory;
 mod discovery;
 mod extract;
 mod health;
@@ -31,6 +32,7 @@ use crate::provision::{Groups, Provision, Users};
 use crate::scim::discovery::{BULK_BYTES_MAX, SCIM_PATH};
 use crate::store::{Store, StoreError};
 
+pub use directory::openapi::document as directory_description;
 pub use serve::{Stopped, serve};
 
 /// What an administrator can set about the front door.
@@ -117,6 +119,7 @@ fn router(app: App) -> Router {
     Router::new()
         .nest(SCIM_PATH, scim)
         .nest(pull::PULL_PATH, pull::routes())
+        .nest(directory::DIRECTORY_PATH, directory::routes())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/openapi.json", get(discovery::openapi))

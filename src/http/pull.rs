@@ -181,12 +181,13 @@ async fn find(app: &App, caller: &Caller, id: &str) -> Result<Run, Failure> {
 }
 
 /// A parameter of a query; one that is empty counts as none.
-fn parameter(uri: &Uri, name: &str) -> Option<String> {
+pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
     let mut all = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     all.find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.into_owned())
 }
 
-fn number(
+/// A whole number in a query; one that is out of range is refused.
+pub(super) fn number(
     uri: &Uri,
     name: &str,
     range: std::ops::RangeInclusive<i64>,

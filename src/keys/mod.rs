@@ -1,7 +1,7 @@
-//! API keys: bearer tokens of connections.
+//! API keys: bearer tokens of connections, and of who reads the directory.
 //!
 //! A key is a JSON Web Token that names the key, its connection and its instance, so that one URL
-//! serves all. The signature keeps noise away from the database; what makes a token good is that its
+//! serves all. A reader's key names no connection: it opens the directory of its instance, to be read. The signature keeps noise away from the database; what makes a token good is that its
 //! SHA-256 stands in the key's row, which is neither revoked nor expired. The token itself is shown
 //! once and kept nowhere.
 
@@ -32,13 +32,43 @@ struct Claims {
     iss: String,
     /// The key.
     jti: Uuid,
-    /// The connection.
-    sub: Uuid,
+    /// The connection; left out of a reader's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<Uuid>,
+    /// What the key is for; left out of a connection's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<Kind>,
     /// The instance.
     instance: Uuid,
     iat: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
+}
+
+/// What a key is for that belongs to no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    /// Reads the directory.
+    Reader,
+}
+
+/// Whose key a token is. The two open different doors.
+#[derive(Debug, Clone)]
+pub enum Holder {
+    /// A connection, which pushes or is pulled.
+    Connection(Box<KeyAndConnection>),
+    /// Who reads the directory.
+    Reader(ApiKey),
+}
+
+impl Holder {
+    fn key(&self) -> &ApiKey {
+        match self {
+            Self::Connection(found) => &found.key,
+            Self::Reader(key) => key,
+        }
+    }
 }
 
 /// Why a token is not let in. Only who holds the real token learns that it is expired or revoked.
@@ -72,8 +102,8 @@ pub struct Issued {
 pub struct NewKey {
     /// The instance.
     pub instance: InstanceId,
-    /// The connection.
-    pub connection: ConnectionId,
+    /// The connection; without one, the key reads the directory and does nothing else.
+    pub connection: Option<ConnectionId>,
     /// What to call it.
     pub name: String,
     /// When it ends by itself.
@@ -111,7 +141,7 @@ impl Keyring {
         Ok(Self { signing: Arc::new(keys), uses: Arc::default(), clock, ids })
     }
 
-    /// Issues a key of a connection.
+    /// Issues a key.
     pub async fn issue(
         &self,
         tx: &mut Tx,
@@ -123,7 +153,8 @@ impl Keyring {
         let claims = Claims {
             iss: "scimd".to_owned(),
             jti: id.0,
-            sub: new.connection.0,
+            sub: new.connection.map(|connection| connection.0),
+            kind: new.connection.is_none().then_some(Kind::Reader),
             instance: new.instance.0,
             iat: created_at.0 / 1000,
             exp: new.expires_at.map(|time| time.0 / 1000),
@@ -183,27 +214,36 @@ impl Keyring {
         tx: &mut Tx,
         token: &str,
         from: Option<IpAddr>,
-    ) -> Result<KeyAndConnection, KeyError> {
+    ) -> Result<Holder, KeyError> {
         let claims = self.read(token).ok_or(KeyError::Invalid)?;
         let instance = InstanceId(claims.instance);
-        let found = store::keys::find(tx, instance, KeyId(claims.jti)).await?;
+        let id = KeyId(claims.jti);
+        let found = match (claims.sub, claims.kind) {
+            (Some(_), None) => {
+                let found = store::keys::find(tx, instance, id).await?;
+                found.map(|found| Holder::Connection(Box::new(found)))
+            }
+            (None, Some(Kind::Reader)) => {
+                store::keys::find_reader(tx, instance, id).await?.map(Holder::Reader)
+            }
+            _ => None,
+        };
         let found = found.ok_or(KeyError::Invalid)?;
+        let key = found.key();
         let hash = token_hash(token);
-        let same = constant_time::verify_slices_are_equal(
-            hash.as_bytes(),
-            found.key.token_hash.as_bytes(),
-        );
-        if same.is_err() || found.key.connection.0 != claims.sub {
+        let same =
+            constant_time::verify_slices_are_equal(hash.as_bytes(), key.token_hash.as_bytes());
+        if same.is_err() || key.connection.map(|connection| connection.0) != claims.sub {
             return Err(KeyError::Invalid);
         }
         let now = self.clock.now();
-        if found.key.revoked_at.is_some() {
+        if key.revoked_at.is_some() {
             return Err(KeyError::Revoked);
         }
-        if found.key.expires_at.is_some_and(|expiry| expiry <= now) {
+        if key.expires_at.is_some_and(|expiry| expiry <= now) {
             return Err(KeyError::Expired);
         }
-        self.uses().insert((instance, found.key.id), Use { at: now, from });
+        self.uses().insert((instance, key.id), Use { at: now, from });
         Ok(found)
     }
 

@@ -227,10 +227,15 @@ pub(super) async fn remap_page(
     let plan = plan(tx, instance, Some(connection), version).await?;
     let documents: Vec<_> = accounts.iter().map(|account| &account.document).collect();
     let all = Reader::new(&plan, &schemas).evaluate_all(tx, instance, &documents).await?;
-    let (mut events, mut missed) = (Vec::new(), Vec::new());
+    let (mut events, mut told, mut missed) = (Vec::new(), Vec::new(), Vec::new());
     for (before, done) in accounts.iter().zip(all) {
         missed.push((before.id, done.misses));
         if before.fields == done.fields {
+            // Which of the Local fields show follows from the mapping, too.
+            if !before.local_fields.is_empty() {
+                let event = author.change("account.remapped", "account", before.id.0);
+                told.push(event);
+            }
             continue;
         }
         let after = Account {
@@ -244,6 +249,7 @@ pub(super) async fn remap_page(
     }
     lookups::settle_misses(tx, instance, author.at, &missed).await?;
     audit::append(tx, instance, &events).await?;
+    audit::append(tx, instance, &told).await?;
     let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
     Ok(Step {
         last: accounts.last().map(|account| account.id.0),

@@ -52,6 +52,8 @@ pub enum ErrorKind {
     NotFound,
     /// 405: the endpoint does not know the method.
     MethodNotAllowed,
+    /// 410: what was there cannot be gone on with.
+    Gone,
     /// 412: the resource is not in the version that the request names.
     PreconditionFailed,
     /// 413: the body is over the limit.
@@ -94,6 +96,7 @@ impl ErrorKind {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Uniqueness | Self::Conflict => 409,
+            Self::Gone => 410,
             Self::PreconditionFailed => 412,
             Self::TooLarge => 413,
             Self::UnsupportedMediaType => 415,
@@ -124,6 +127,7 @@ impl ErrorKind {
             | Self::Forbidden
             | Self::NotFound
             | Self::MethodNotAllowed
+            | Self::Gone
             | Self::PreconditionFailed
             | Self::TooLarge
             | Self::UnsupportedMediaType

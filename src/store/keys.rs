@@ -1,4 +1,4 @@
-//! API keys of connections. The token itself is never kept.
+//! API keys: of connections, and of who reads the directory. The token itself is never kept.
 
 use super::row::Row;
 use super::{Record, Sql, StoreError, Tx};
@@ -14,8 +14,8 @@ pub struct ApiKey {
     pub id: KeyId,
     /// The instance it gives access to.
     pub instance: InstanceId,
-    /// The connection it belongs to.
-    pub connection: ConnectionId,
+    /// The connection it belongs to; `None` if it reads the directory, and does nothing else.
+    pub connection: Option<ConnectionId>,
     /// What the administrator calls it.
     pub name: String,
     /// SHA-256 of the token, in hexadecimal.
@@ -102,7 +102,7 @@ pub async fn insert(tx: &mut Tx, key: &ApiKey) -> Result<(), StoreError> {
     tx.execute(sql).await.map(drop)
 }
 
-/// One key, with its connection and the version of its instance's schemas.
+/// One key of a connection, with the connection and the version of its instance's schemas.
 pub async fn find(
     tx: &mut Tx,
     instance: InstanceId,
@@ -118,6 +118,20 @@ pub async fn find(
          ON c.instance_id = k.instance_id AND c.id = k.connection_id \
          JOIN instances i ON i.id = k.instance_id \
          WHERE k.instance_id = $1 AND k.id = $2",
+    );
+    tx.fetch_optional(sql.bind(instance).bind(id)).await
+}
+
+/// One key that reads the directory.
+pub async fn find_reader(
+    tx: &mut Tx,
+    instance: InstanceId,
+    id: KeyId,
+) -> Result<Option<ApiKey>, StoreError> {
+    let sql = Sql::new(
+        "SELECT instance_id, id, connection_id, name, token_hash, created_at, expires_at, \
+         revoked_at, last_used_at, last_used_ip FROM api_keys \
+         WHERE instance_id = $1 AND id = $2 AND connection_id IS NULL",
     );
     tx.fetch_optional(sql.bind(instance).bind(id)).await
 }

@@ -10,6 +10,7 @@ pub mod claims;
 pub mod connections;
 pub mod dialect;
 pub mod documents;
+pub mod feed;
 pub mod fields;
 pub mod groups;
 pub mod instances;

@@ -203,7 +203,7 @@ both! {
         let mut issued = Vec::new();
         for expires_at in [None, Some(Timestamp(author.at.0 + 1000)), None] {
             let new = NewKey {
-                instance: test.id, connection: connection.id, name: "k".to_owned(), expires_at,
+                instance: test.id, connection: Some(connection.id), name: "k".to_owned(), expires_at,
             };
             let mut tx = app.provision.store.begin().await.unwrap();
             issued.push(app.keyring.issue(&mut tx, &author, new).await.unwrap());

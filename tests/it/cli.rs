@@ -3,6 +3,7 @@
 mod mapping;
 mod place;
 mod policies;
+mod reader;
 mod retention;
 mod undo;
 

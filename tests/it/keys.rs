@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use jsonwebtoken::dangerous;
 use scimd::directory::{ConnectionKind, Timestamp};
 use scimd::keys::NewKey;
 use scimd::store::Tx;
 use scimd::store::keys::{ApiKey, list};
+use serde_json::{Value, json};
 
+use super::support::mirror::Reader;
 use super::support::{Client, TestInstance, assert_refused, both};
 
 async fn keys(test: &TestInstance) -> Vec<ApiKey> {
@@ -47,6 +50,33 @@ both! {
         assert_eq!(new.get("/Users").await.status, 200);
     }
 
+    /// A reader's key lives and ends like those of connections, in its own instance, and says what it is for.
+    async fn a_key_that_reads_the_directory_is_a_key_like_others(database) {
+        let test = TestInstance::on(&database).await;
+        let old = test.reader().await;
+        let key = keys(&test).await.remove(0);
+        assert_eq!(key.connection, None);
+        let claims: Value = dangerous::insecure_decode_claims(&old.token).unwrap();
+        assert_eq!((&claims["kind"], claims.get("sub")), (&json!("reader"), None));
+        assert_eq!(old.get("/accounts").await.status, 200);
+        test.app.keyring.keep_uses(&test.app.provision.store).await.unwrap();
+        assert!(keys(&test).await[0].last_used_at.is_some());
+        let (author, ring) = (test.app.provision.operator(), &test.app.keyring);
+        let mut tx = test.app.provision.store.begin().await.unwrap();
+        let successor = ring.rotate(&mut tx, &author, &key, author.at, None).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(assert_refused(&old.get("/accounts").await, 401, "").contains("expired"));
+        let new = Reader { app: test.app.clone(), token: successor.token };
+        assert_eq!(new.get("/accounts").await.status, 200);
+        let mut tx = test.app.provision.store.begin().await.unwrap();
+        ring.revoke(&mut tx, &author, &successor.key).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(assert_refused(&new.get("/accounts").await, 401, "").contains("revoked"));
+        let actions: Vec<_> = test.trail(&successor.key.id.to_string()).await;
+        let actions: Vec<_> = actions.iter().map(|event| event.action.as_str()).collect();
+        assert_eq!(actions, ["key.issued", "key.revoked"]);
+    }
+
     async fn a_revoked_key_ends_at_once(database) {
         let test = TestInstance::on(&database).await;
         let okta = test.okta().await;
@@ -65,7 +95,7 @@ both! {
         let connection = test.connection(ConnectionKind::Scim, "Short").await;
         let new = NewKey {
             instance: test.id,
-            connection: connection.id,
+            connection: Some(connection.id),
             name: "short".to_owned(),
             expires_at: Some(test.app.provision.clock.now().plus_ms(1_000)),
         };

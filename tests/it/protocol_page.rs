@@ -68,7 +68,8 @@ fn kinds() -> impl Iterator<Item = ErrorKind> {
             K::Unauthorized => K::Forbidden,
             K::Forbidden => K::NotFound,
             K::NotFound => K::MethodNotAllowed,
-            K::MethodNotAllowed => K::PreconditionFailed,
+            K::MethodNotAllowed => K::Gone,
+            K::Gone => K::PreconditionFailed,
             K::PreconditionFailed => K::TooLarge,
             K::TooLarge => K::UnsupportedMediaType,
             K::UnsupportedMediaType => K::TooManyRequests { retry_after_s: 1 },
@@ -261,9 +262,17 @@ fn every_limit_has_its_value() {
         let said: Vec<String> = values.iter().map(|value| printed(*value)).collect();
         assert_eq!(row[1], said.join(", "), "{label}");
     }
+    let readers = limits_of_readers();
+    let of_readers = rows_of("docs/directory-api.md");
+    for (name, label, value) in &readers {
+        let row = of_readers.iter().find(|row| row[0] == *label);
+        let row = row.unwrap_or_else(|| panic!("docs/directory-api.md says nothing of {name}"));
+        assert_eq!(row[1], printed(number(*value)), "{label}");
+    }
     // Bounds of the command line and of single statements, which no client meets.
     let mut known: BTreeSet<&str> = limits.iter().map(|limit| limit.0).collect();
     known.extend(pulls.iter().flat_map(|(names, ..)| names.iter().copied()));
+    known.extend(readers.iter().map(|limit| limit.0));
     let inside = BTreeSet::from([
         "ADMIN_PAGE_MAX",
         "BATCH_MAX",
@@ -282,6 +291,22 @@ fn every_limit_has_its_value() {
             assert!(said, "docs/protocol.md does not name {name} of {}", file.display());
         }
     }
+}
+
+fn limits_of_readers() -> Vec<Limit> {
+    use scimd::provision::reader::{READER_PAGE_DEFAULT, READER_PAGE_MAX};
+    vec![
+        (
+            "READER_PAGE_DEFAULT",
+            "rows on a page, or events behind changes, unless `limit` is set",
+            number(READER_PAGE_DEFAULT),
+        ),
+        (
+            "READER_PAGE_MAX",
+            "rows on a page, or events behind changes, at most",
+            number(READER_PAGE_MAX),
+        ),
+    ]
 }
 
 /// The limits of sources: their names in the code, the row of the page, and their values.

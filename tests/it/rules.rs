@@ -79,7 +79,7 @@ struct Source {
 }
 
 /// Two instances, of which the first has two connections.
-struct World {
+pub(super) struct World {
     dice: Dice,
     tests: [TestInstance; 2],
     sources: Vec<Source>,
@@ -91,7 +91,7 @@ struct World {
 }
 
 impl World {
-    async fn new(root: &TestInstance, seed: u64) -> Self {
+    pub(super) async fn new(root: &TestInstance, seed: u64) -> Self {
         let tests =
             [root.named(&format!("One {seed}")).await, root.named(&format!("Two {seed}")).await];
         let mut sources = Vec::new();
@@ -109,8 +109,14 @@ impl World {
         Self { dice, tests, sources, ceilings: [None, None], done: 0, said }
     }
 
+    /// The instance of a connection, and the connection itself.
+    pub(super) fn place(&self, source: usize) -> (&TestInstance, Connection) {
+        let Source { at, connection, .. } = &self.sources[source];
+        (&self.tests[*at], connection.clone())
+    }
+
     /// One step of the history, and a look at what came of it.
-    async fn step(&mut self) {
+    pub(super) async fn step(&mut self) {
         self.tests[0].advance(Duration::from_millis(self.dice.next() % 3));
         let before = self.all().await;
         let writer = match self.dice.below(10) {

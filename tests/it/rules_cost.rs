@@ -343,6 +343,13 @@ fn typed(database: &Database, statement: &str) -> String {
     match statement.split_once("IN (VALUES ($").filter(|_| database.is_postgres()) {
         Some((before, after)) => {
             let (first, rest) = after.split_once(',').unwrap();
+            // A pair of ids, or an id and a text.
+            let rest = match rest.strip_prefix(" $").and_then(|rest| rest.split_once(')')) {
+                Some((second, rest)) if before.contains("member_id) ") => {
+                    format!(" CAST(${second} AS UUID)){rest}")
+                }
+                _ => rest.to_owned(),
+            };
             format!("{before}IN (VALUES (CAST(${first} AS UUID),{rest}")
         }
         None => statement.to_owned(),

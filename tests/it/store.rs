@@ -56,7 +56,7 @@ both! {
     async fn sample_rows_survive_the_migrations(database) {
         database.open().await.close().await;
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
-        for samples in ["0001_directory.sql", "0002_schemas.sql", "0004_rules.sql", "0005_pull.sql", "0006_audit.sql"] {
+        for samples in ["0001_directory.sql", "0002_schemas.sql", "0004_rules.sql", "0005_pull.sql", "0006_audit.sql", "0009_directory.sql"] {
             execute(&database, fs::read_to_string(folder.join(samples)).unwrap()).await;
         }
         let store = database.open().await;

@@ -73,7 +73,7 @@ impl TestInstance {
     pub(crate) async fn token(&self, connection: &Connection) -> String {
         let new = NewKey {
             instance: self.id,
-            connection: connection.id,
+            connection: Some(connection.id),
             name: "test".to_owned(),
             expires_at: None,
         };

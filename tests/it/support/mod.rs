@@ -7,6 +7,7 @@ pub(crate) mod dice;
 pub(crate) mod https;
 pub(crate) mod instance;
 pub(crate) mod mentions;
+pub(crate) mod mirror;
 pub(crate) mod people;
 pub(crate) mod process;
 pub(crate) mod proxy;
