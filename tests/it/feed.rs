@@ -13,8 +13,9 @@ use scimd::provision::mapping::MappingChange;
 use scimd::provision::settings::SettingsChange;
 use serde_json::{Value, json};
 
-use super::rules::{Dice, World};
+use super::rules::World;
 use super::rules_cost::assert_narrow;
+use super::support::dice::Dice;
 use super::support::mirror::{Mirror, Reader};
 use super::support::rules::{enrol, execute, fill, literal, series};
 use super::support::{
