@@ -275,7 +275,7 @@ async fn one(
 
 /// Makes anew what follows from the settings of the connection that has the account now: it may have come
 /// to the account while nobody asked.
-async fn made_anew(
+pub(super) async fn made_anew(
     tx: &mut Tx,
     author: &Author,
     instance: InstanceId,
