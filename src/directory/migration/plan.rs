@@ -398,9 +398,12 @@ mod tests {
         (outcomes.collect::<Vec<_>>().join("; "), steps.collect::<Vec<_>>().join(" "))
     }
 
+    /// Lines; what they come to; the order of the steps.
+    type Case = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+
     #[test]
     fn each_line_comes_to_what_it_says() {
-        let cases: &[(&[(&str, &str)], &str, &str)] = &[
+        let cases: &[Case] = &[
             (&[("a", "z")], "renamed", "a>z"),
             (&[("A", "z@e")], "renamed and assigned", "a>z@"),
             (&[("a", "@e")], "assigned", "a>=@"),
