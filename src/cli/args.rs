@@ -6,6 +6,7 @@ mod mapping;
 mod migration;
 mod retention;
 mod standing;
+mod undo;
 
 use std::str::FromStr;
 
@@ -26,6 +27,7 @@ pub(super) use mapping::{FieldsCommand, LookupsCommand, MappingsCommand, SetArgs
 pub(super) use migration::{ExportArgs, MigrateArgs};
 pub(super) use retention::{EraseArgs, PurgeArgs, RetentionArgs};
 pub(super) use standing::{AccountArg, ActArgs, LicenceCommand, RunArg, RunsCommand, ScopeArgs};
+pub(super) use undo::{UndoArgs, UndoCommand};
 
 /// The longest time that a key can be given: ten years.
 const SPAN_DAYS_MAX: i64 = 3_650;
@@ -96,6 +98,10 @@ pub(super) enum Command {
     /// Look at runs: work that goes through all people of an instance.
     #[command(subcommand)]
     Runs(RunsCommand),
+
+    /// Take back what happened to one person, in one run, or by one connection.
+    #[command(subcommand)]
+    Undo(UndoCommand),
 
     /// Look at the audit trail: who changed what, when and why.
     #[command(subcommand)]

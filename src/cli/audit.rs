@@ -133,7 +133,7 @@ async fn person(session: &Session<'_>, instance: InstanceId, name: &str) -> Resu
 }
 
 /// A point in time, or how long ago it was.
-fn time(text: &str, now: Timestamp) -> Result<Timestamp> {
+pub(super) fn time(text: &str, now: Timestamp) -> Result<Timestamp> {
     let ms = |time: jiff::Timestamp| Timestamp(time.as_millisecond());
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(ms(time));

@@ -12,6 +12,7 @@ use super::accounts::ALL;
 use super::args::{ExportArgs, MigrateArgs};
 use super::input;
 use super::output::{Text, or_dash, private_file};
+use super::runs::work_off;
 use super::session::{Session, plain};
 use crate::directory::migration::{Directories, Line, Move, Plan, Planned};
 use crate::directory::source::Outcome;
@@ -100,17 +101,6 @@ fn require_fitting(name: &str, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-async fn work_off(session: &Session<'_>, run: Run) -> Result<Run> {
-    let id = run.id;
-    let done = session.provision.work_off(run, |_| ()).await.map_err(plain);
-    let program = &session.program;
-    done.with_context(|| {
-        format!(
-            "the migration {id} was interrupted: a server goes on with it, or `{program} runs resume {id}`"
-        )
-    })
-}
-
 /// Says of the lines that could not be done any more why.
 async fn take_over(session: &Session<'_>, run: &Run, plan: &mut Plan) -> Result<()> {
     let mut left_out: HashMap<i64, String> = HashMap::new();
@@ -184,10 +174,8 @@ fn show(session: &mut Session<'_>, plan: &Plan, run: Option<&Run>) -> Result<()>
             ))?;
         }
         match run {
-            Some(run) => text.line(format!(
-                "What became of each account: `{program} audit list --run {}`.",
-                run.id
-            )),
+            Some(run) => text
+                .line(format!("What became of each account: `{program} runs report {}`.", run.id)),
             None if plan.steps.is_empty() => text.line("There is nothing to do."),
             None => text.line("To do it, add --yes."),
         }

@@ -33,6 +33,7 @@ mod scope;
 mod session;
 mod stop;
 mod tenants;
+mod undo;
 mod vault;
 
 use std::net::SocketAddr;
@@ -44,7 +45,7 @@ use tokio::net::TcpListener;
 
 use args::Command;
 use config::{Layer, Settings};
-use session::{Program, Session};
+use session::{Access, Program, Session};
 
 use crate::clock::{Clock, Ids};
 use crate::provision::Provision;
@@ -165,79 +166,13 @@ impl Cli {
                 show(&settings, out)?;
                 Ok(Outcome::Done)
             }
-            Command::Tenants(command) => {
-                let mut session = Session::open(settings, program, out, command.access()).await?;
-                tenants::run_tenants(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Instances(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                tenants::run_instances(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Connections(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                connections::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Keys(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                keys::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Schemas(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                schemas::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Licence(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                licence::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Csv(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                csv::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Runs(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                runs::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Fields(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                fields::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Mappings(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                mappings::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Lookups(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                lookups::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Accounts(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                accounts::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Audit(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                audit::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Groups(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                groups::run(&mut session, command).await?;
-                session.close().await
-            }
-            Command::Approvals(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                approvals::run(&mut session, command).await?;
+            command => {
+                let access = match &command {
+                    Command::Tenants(command) => command.access(),
+                    _ => Access::Existing,
+                };
+                let mut session = Session::open(settings, program, out, access).await?;
+                operate(&mut session, command).await?;
                 session.close().await
             }
         }
@@ -249,6 +184,30 @@ impl Outcome {
         let provision = Provision::new(store.clone(), Clock::system(), Ids);
         let pulls = vault::pulls(&settings, provision)?;
         Ok(Self::Serve(Box::new(Serving { settings, store, pulls, listener })))
+    }
+}
+
+/// Does what a command says to a database.
+async fn operate(session: &mut Session<'_>, command: Command) -> Result<()> {
+    match command {
+        // These were done before a database was opened.
+        Command::Serve | Command::Quickstart | Command::Config(_) => Ok(()),
+        Command::Tenants(command) => tenants::run_tenants(session, command).await,
+        Command::Instances(command) => tenants::run_instances(session, command).await,
+        Command::Connections(command) => connections::run(session, command).await,
+        Command::Keys(command) => keys::run(session, command).await,
+        Command::Schemas(command) => schemas::run(session, command).await,
+        Command::Licence(command) => licence::run(session, command).await,
+        Command::Csv(command) => csv::run(session, command).await,
+        Command::Runs(command) => runs::run(session, command).await,
+        Command::Fields(command) => fields::run(session, command).await,
+        Command::Mappings(command) => mappings::run(session, command).await,
+        Command::Lookups(command) => lookups::run(session, command).await,
+        Command::Accounts(command) => accounts::run(session, command).await,
+        Command::Audit(command) => audit::run(session, command).await,
+        Command::Undo(command) => undo::run(session, command).await,
+        Command::Groups(command) => groups::run(session, command).await,
+        Command::Approvals(command) => approvals::run(session, command).await,
     }
 }
 

@@ -229,7 +229,7 @@ async fn report(session: &Session<'_>, run: &Run) -> Result<Vec<Item>> {
     }
 }
 
-fn item_table(text: &mut Text, items: &[Item]) -> io::Result<()> {
+pub(super) fn item_table(text: &mut Text, items: &[Item]) -> io::Result<()> {
     let rows = items.iter().map(|item| {
         let detail = item.detail.as_ref().map(in_words).unwrap_or_default();
         vec![item.outcome.to_string(), or_dash(item.line), item.name.clone(), detail]

@@ -5,8 +5,11 @@ use serde_json::json;
 
 use super::args::{RunArg, RunsCommand, ScopeArgs};
 use super::output::{Text, or_dash};
+use super::pulls::item_table;
 use super::session::{Session, plain};
+use crate::directory::source::Outcome;
 use crate::directory::{GroupId, InstanceId, Scope};
+use crate::store::run_items::Item;
 use crate::store::runs::Run;
 
 pub(super) async fn run(session: &mut Session<'_>, command: RunsCommand) -> Result<()> {
@@ -21,6 +24,7 @@ pub(super) async fn run(session: &mut Session<'_>, command: RunsCommand) -> Resu
             let (_, run) = find(session, &wanted).await?;
             shown(session, &run)
         }
+        RunsCommand::Report { run, outcome, limit } => report(session, &run, outcome, limit).await,
         RunsCommand::Resume(wanted) => {
             let (_, run) = find(session, &wanted).await?;
             if run.ended_at.is_some() {
@@ -44,15 +48,44 @@ async fn find(session: &Session<'_>, wanted: &RunArg) -> Result<(InstanceId, Run
 
 /// Works a run off that this command has begun, and says what it came to.
 pub(super) async fn finish(session: &mut Session<'_>, run: Run) -> Result<()> {
+    let done = work_off(session, run).await?;
+    shown(session, &done)
+}
+
+/// Works a run off that this command has begun.
+pub(super) async fn work_off(session: &Session<'_>, run: Run) -> Result<Run> {
     let id = run.id;
     let done = session.provision.work_off(run, |_| ()).await.map_err(plain);
-    let done = done.with_context(|| {
+    done.with_context(|| {
         let program = &session.program;
         format!(
             "run {id} was interrupted: a server goes on with it, or `{program} runs resume {id}`"
         )
-    })?;
-    shown(session, &done)
+    })
+}
+
+/// Shows lines of the report of a run.
+async fn report(
+    session: &mut Session<'_>,
+    wanted: &RunArg,
+    outcome: Option<Outcome>,
+    limit: i64,
+) -> Result<()> {
+    let (_, run) = find(session, wanted).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (mut items, mut from): (Vec<Item>, i64) = (Vec::new(), 0);
+    while items.len() < limit {
+        let page = session.provision.report(&run, from).await.map_err(plain)?;
+        if page.is_empty() {
+            break;
+        }
+        from += i64::try_from(page.len()).unwrap_or(i64::MAX);
+        let wanted = page.into_iter().filter(|item| outcome.is_none_or(|of| item.outcome == of));
+        items.extend(wanted);
+    }
+    items.truncate(limit);
+    session.out.show(&json!({ "report": items }), |text| item_table(text, &items))?;
+    Ok(())
 }
 
 fn shown(session: &mut Session<'_>, run: &Run) -> Result<()> {

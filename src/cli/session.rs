@@ -48,15 +48,6 @@ impl<'o> Session<'o> {
         Ok(Self { settings, provision, program, out })
     }
 
-    /// Opens the database that is there.
-    pub(super) async fn existing(
-        settings: Settings,
-        program: Program,
-        out: &'o mut Output,
-    ) -> Result<Self> {
-        Self::open(settings, program, out, Access::Existing).await
-    }
-
     /// What issues keys.
     pub(super) async fn keyring(&self) -> Result<Keyring> {
         let Provision { store, clock, ids, .. } = &self.provision;

@@ -21,6 +21,7 @@ pub mod rules;
 pub mod schedule;
 pub mod source;
 pub mod time;
+pub mod undo;
 pub mod why;
 
 pub use account::{Account, Hand, HandWord, ManagerLink, Status, StatusReason, Waiting};

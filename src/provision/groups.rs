@@ -274,7 +274,7 @@ impl Resource for Groups {
             ..before.clone()
         };
         groups::update(tx, caller.instance, &before, &after).await?;
-        scope::group_deleted(tx, caller.instance, author, &after).await?;
+        scope::group_came_or_went(tx, caller.instance, author, &after, "deleted").await?;
         finish::<Groups>(
             tx,
             caller.instance,
@@ -392,7 +392,7 @@ async fn ask(
 }
 
 /// Reads out of the document what the directory keeps in columns of its own.
-fn derive(group: &mut Group) -> Result<()> {
+pub(super) fn derive(group: &mut Group) -> Result<()> {
     require_fitting(&group.document)?;
     let text = |name: &str| group.document.get(name).and_then(Value::as_str).map(str::to_owned);
     group.display_name = text("displayName").unwrap_or_default();

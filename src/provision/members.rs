@@ -10,7 +10,7 @@ use scim_v2::filter::CompareOp;
 use serde_json::{Value, json};
 
 use super::{Caller, Result, render, scope};
-use crate::directory::{Group, GroupId, MemberId, MemberKind, ids};
+use crate::directory::{Group, GroupId, InstanceId, MemberId, MemberKind, ids};
 use crate::scim::filter::{Condition, Operand};
 use crate::scim::habits::Treatment;
 use crate::scim::message::{Verb, placed};
@@ -197,17 +197,8 @@ impl MemberChange {
         };
         let removed = memberships::remove(tx, instance, caller.viewer(), id, &leaving).await?;
         let added = memberships::add(tx, instance, id, &joining).await?;
-        let events: Vec<_> = [("group.member_removed", &removed), ("group.member_added", &added)]
-            .into_iter()
-            .flat_map(|(action, members)| members.iter().map(move |member| (action, *member)))
-            .map(|(action, (member, _))| {
-                let event = author.change(action, "group", id.0);
-                audit::Event { member: Some(member), ..event }
-            })
-            .collect();
-        audit::append(tx, instance, &events).await?;
-        scope::reconsider(tx, instance, author, group, &removed, &added).await?;
-        Ok(!events.is_empty())
+        moved(tx, instance, author, group, &removed, &added).await?;
+        Ok(!(removed.is_empty() && added.is_empty()))
     }
 
     /// Who can join: whom the caller can see, and not the group itself. Who else was named is left out
@@ -250,6 +241,28 @@ impl MemberChange {
         joining.retain(|(id, _)| !here.contains(id));
         Ok(present.into_iter().filter(|id| !listed.contains(id)).collect())
     }
+}
+
+/// What follows from some members who were taken out of a group and others who were put into it: their rows
+/// in the audit trail, and who is in which scope now.
+pub(super) async fn moved(
+    tx: &mut Tx,
+    instance: InstanceId,
+    author: &Author,
+    group: &Group,
+    removed: &[(MemberId, MemberKind)],
+    added: &[(MemberId, MemberKind)],
+) -> Result<()> {
+    let events: Vec<_> = [("group.member_removed", removed), ("group.member_added", added)]
+        .into_iter()
+        .flat_map(|(action, members)| members.iter().map(move |member| (action, *member)))
+        .map(|(action, (member, _))| {
+            let event = author.change(action, "group", group.id.0);
+            audit::Event { member: Some(member), ..event }
+        })
+        .collect();
+    audit::append(tx, instance, &events).await?;
+    scope::reconsider(tx, instance, author, group, removed, added).await
 }
 
 /// The ids in a value of `members`: objects with a `value`, or bare texts, one or many.

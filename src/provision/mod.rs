@@ -39,6 +39,7 @@ pub mod setup;
 pub mod sources;
 mod standing;
 pub mod trail;
+pub mod undo;
 mod users;
 mod why;
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Error, Provision, Result, entering, mapping, migration, not_found, required, scope, transact,
+    undo,
 };
 use crate::directory::{ConnectionId, InstanceId, RunId, Timestamp};
 use crate::scim::{ErrorKind, ScimError};
@@ -174,6 +175,7 @@ async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Run> {
         RunKind::Mapping => mapping::remap_page(tx, instance, own()?, author, after).await?,
         RunKind::Groups => entering::reenter_page(tx, instance, own()?, author, after).await?,
         RunKind::Required => required::recheck_page(tx, instance, own()?, author, after).await?,
+        RunKind::Undo => undo::page(tx, author, run).await?,
         RunKind::Migration => return migration::page(tx, author, run).await,
         RunKind::Pull | RunKind::Rehearsal => return Err(is_pull().into()),
     };

@@ -54,19 +54,20 @@ pub(super) async fn reconsider(
     look_again(tx, instance, author, affected, &causes).await
 }
 
-/// Looks again at the people who were below a group that is deleted now.
-pub(super) async fn group_deleted(
+/// Looks again at the people below a group that was deleted just now, or restored: what `happened`.
+pub(super) async fn group_came_or_went(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
     group: &Group,
+    happened: &str,
 ) -> Result<()> {
     if !scope::is_used(tx, instance).await? {
         return Ok(());
     }
     tx.hold_nesting(instance, Nesting::Moves).await?;
     let affected = memberships::people_below(tx, instance, &[group.id.into()]).await?;
-    let causes = [cause("deleted", group), cause("deleted", group)];
+    let causes = [cause(happened, group), cause(happened, group)];
     look_again(tx, instance, author, affected, &causes).await
 }
 

@@ -441,7 +441,7 @@ pub(super) fn replaced(habits: &Habits, before: &Account, mut document: Document
 }
 
 /// Reads out of the document what the directory keeps in columns of its own, and applies the rules.
-fn derive(account: &mut Account) -> Result<()> {
+pub(super) fn derive(account: &mut Account) -> Result<()> {
     require_fitting(&account.document)?;
     let enterprise = account.document.get(schema_urns::ENTERPRISE_USER);
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);

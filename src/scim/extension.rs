@@ -159,6 +159,28 @@ fn hide_parts(attributes: &[Attribute], parts: &mut Map<String, Value>) {
     }
 }
 
+/// Puts the values of `now` back where a text of the audit trail has [`HIDDEN`]; where `now` has none,
+/// nothing stays: nobody knows what it was.
+#[must_use]
+pub fn reveal(shown: &Value, now: Option<&Value>) -> Option<Value> {
+    match shown {
+        Value::String(text) if text == HIDDEN => now.cloned(),
+        Value::Object(parts) => {
+            let part = |name: &String| now.and_then(|now| now.get(name));
+            let revealed = parts
+                .iter()
+                .filter_map(|(name, shown)| Some((name.clone(), reveal(shown, part(name))?)));
+            Some(Value::Object(revealed.collect()))
+        }
+        Value::Array(items) => {
+            let item = |place: usize| now.and_then(|now| now.get(place));
+            let revealed = (0..).zip(items).filter_map(|(place, shown)| reveal(shown, item(place)));
+            Some(Value::Array(revealed.collect()))
+        }
+        other => Some(other.clone()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

@@ -37,6 +37,7 @@ pub mod sources;
 pub mod sql;
 pub mod tenants;
 pub mod tombstones;
+pub mod undo;
 pub mod unique;
 pub mod waist;
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::row::{Record, Row, Stored};
+use super::row::{Count, Record, Row, Stored};
 use super::sql::Bind;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
 use crate::directory::source::Outcome;
@@ -64,6 +64,20 @@ pub async fn append(
         tx.execute(sql).await?;
     }
     Ok(())
+}
+
+/// Where the next line of the report of a run goes.
+pub async fn next_position(
+    tx: &mut Tx,
+    instance: InstanceId,
+    run: RunId,
+) -> Result<i64, StoreError> {
+    let sql = Sql::new(
+        "SELECT COALESCE(MAX(position) + 1, 0) AS n FROM run_items WHERE instance_id = $1 \
+         AND run_id = $2",
+    );
+    let next = tx.fetch_optional::<Count>(sql.bind(instance).bind(run)).await?;
+    Ok(next.map_or(0, |next| next.0))
 }
 
 /// Lines of the report of a run, in order, from the one at `from` on.

@@ -21,6 +21,8 @@ words! {
         Groups = "groups",
         /// Asks again which required attributes accounts lack.
         Required = "required",
+        /// Takes back what happened to a person, in a run or by a connection.
+        Undo = "undo",
         /// Fetches people from a source and applies what it says of them.
         Pull = "pull",
         /// The same, and takes everything back.

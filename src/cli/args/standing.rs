@@ -3,6 +3,7 @@
 use super::{ConnectionArg, InstanceArg, limit, words};
 use crate::directory::SeatPolicy;
 use crate::directory::ids::RunId;
+use crate::directory::source::Outcome;
 
 /// Whose people a connection brings in.
 #[derive(Debug, clap::Args)]
@@ -69,6 +70,17 @@ pub(in crate::cli) enum RunsCommand {
     },
     /// Show a run.
     Show(RunArg),
+    /// Show the report of a run: what became of whom, and what was left as it is.
+    Report {
+        #[command(flatten)]
+        run: RunArg,
+        /// Only lines of this outcome, such as skipped.
+        #[arg(long, value_parser = words(Outcome::ALL, Outcome::word))]
+        outcome: Option<Outcome>,
+        /// How many lines to show, up to 10000.
+        #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = limit())]
+        limit: i64,
+    },
     /// Go on with a run whose process has ended; a server does so by itself.
     Resume(RunArg),
 }
