@@ -82,6 +82,11 @@ impl Page<'_> {
             match self.tried(tx, &[unit]).await? {
                 Ok(done) => items.extend(done),
                 Err(why) => items.extend(unit.iter().map(|placed| {
+                    let why = if unit.len() > 1 {
+                        format!("it is part of a circle of names that cannot be handed on: {why}")
+                    } else {
+                        why.clone()
+                    };
                     let Wanted { line, account, name, .. } = &placed.step;
                     Item { account: Some(*account), ..skipped(*line, name, &why) }
                 })),

@@ -27,7 +27,7 @@ use crate::store::audit::Author;
 use crate::store::query::{Purpose, Viewer};
 use crate::store::run_items::{self, Item};
 use crate::store::runs::Run;
-use crate::store::{Tx, connections, instances, memberships, schemas, undo};
+use crate::store::{Tx, connections, instances, memberships, migration_lines, schemas, undo};
 
 /// What happened to a row, as the trail says it.
 const UNDONE: &str = "undone";
@@ -97,6 +97,38 @@ impl Work<'_> {
         for line in lines.iter_mut().filter(|line| line.refused.is_some()) {
             if let Some(target) = plan.target(line.id) {
                 line.refused = self.attempt(tx, line.kind, line.id, target).await?;
+            }
+        }
+        self.items = lines;
+        self.circles(tx, plan).await
+    }
+
+    /// Gives people back names that they have from each other in a circle: all of them, or nobody.
+    async fn circles(&mut self, tx: &mut Tx, plan: &Plan) -> Result<()> {
+        let wants_name = |line: &&mut Line| {
+            let wanted = plan.target(line.id).map(|target| &target.wanted);
+            line.refused.is_some() && wanted.is_some_and(|wanted| wanted.contains_key("userName"))
+        };
+        let mut lines = std::mem::take(&mut self.items);
+        let mut waiting: Vec<&mut Line> = lines.iter_mut().filter(wants_name).collect();
+        if waiting.len() > 1 {
+            tx.mark().await?;
+            for line in &waiting {
+                migration_lines::put_aside(tx, self.run.instance, AccountId(line.id)).await?;
+            }
+            let (before, mut all) = (self.changed, true);
+            for line in &waiting {
+                let Some(target) = plan.target(line.id) else { continue };
+                all &= self.attempt(tx, line.kind, line.id, target).await?.is_none();
+            }
+            if all {
+                tx.forget_mark().await?;
+                for line in waiting {
+                    line.refused = None;
+                }
+            } else {
+                tx.back_to_mark().await?;
+                self.changed = before;
             }
         }
         self.items = lines;
