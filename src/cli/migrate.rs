@@ -60,8 +60,9 @@ pub(super) async fn migrate(session: &mut Session<'_>, wanted: &MigrateArgs) -> 
     if wanted.yes && !ready {
         bail!(if plan.proposals.is_empty() {
             format!(
-                "nothing was done: {errors} lines have errors; correct them, or leave them out with \
-                 --skip-errors"
+                "nothing was done: there are errors on {}; correct them, or leave them out with \
+                 --skip-errors",
+                in_lines(errors)
             )
         } else {
             "nothing was done: confirm what the names of the directories mean".to_owned()
@@ -69,7 +70,7 @@ pub(super) async fn migrate(session: &mut Session<'_>, wanted: &MigrateArgs) -> 
     }
     let left_out = plan.count(Move::Error) - errors;
     if run.is_some() && left_out > 0 {
-        bail!("{left_out} lines could no longer be done; the reasons are above");
+        bail!("{} could no longer be done; the reasons are above", in_lines(left_out));
     }
     Ok(())
 }
@@ -157,30 +158,41 @@ fn show(session: &mut Session<'_>, plan: &Plan, run: Option<&Run>) -> Result<()>
             "run": run, "counts": named, "proposals": plan.proposals, "lines": plan.lines,
         },
     });
-    let program = session.program.clone();
+    let (program, errors) = (session.program.clone(), plan.count(Move::Error));
     session.out.show(&json, |text| {
         match run {
             Some(run) => text.line(format!("Migration {} is {}.", run.id, run.state))?,
             None => text.line("Nothing was changed.")?,
         }
         let counts: Vec<String> =
-            counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
-        text.line(format!("{} lines: {}.", plan.lines.len(), counts.join(", ")))?;
+            counts.iter().map(|(word, count)| format!("{word} {count}")).collect();
+        text.line(format!("{}: {}.", in_lines(plan.lines.len()), counts.join(", ")))?;
         table(text, &plan.lines)?;
         for proposal in &plan.proposals {
             text.line(format!(
-                "\"{}\" on {} lines is no directory. If \"{}\" is meant, add --confirm \"{}={}\".",
-                proposal.written, proposal.lines, proposal.name, proposal.written, proposal.meant
+                "\"{}\" on {} is no directory. If \"{}\" is meant, add --confirm \"{}={}\".",
+                proposal.written,
+                in_lines(proposal.lines),
+                proposal.name,
+                proposal.written,
+                proposal.meant
             ))?;
         }
         match run {
             Some(run) => text
                 .line(format!("What became of each account: `{program} runs report {}`.", run.id)),
             None if plan.steps.is_empty() => text.line("There is nothing to do."),
+            None if !plan.proposals.is_empty() => Ok(()),
+            None if errors > 0 => text.line("To do the others, add --skip-errors --yes."),
             None => text.line("To do it, add --yes."),
         }
     })?;
     Ok(())
+}
+
+/// A number of lines in words.
+fn in_lines(count: usize) -> String {
+    if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
 }
 
 /// A row for each line, those with errors before the others where they are too many for all.

@@ -166,7 +166,8 @@ both! {
         let neighbour = Town::of(town.test.neighbour().await).await;
         neighbour.from.user("a").await;
         // A chain that begins with its end, a swap, a circle of three with an assignment in it, and nobody's.
-        let run = town.migrate(&["a,b,", "b,x,Local", "c,d,", "d,c,", "e,f,", "f,g,Entra Prod", "g,E,"]).await;
+        let run = town.migrate(&["b,x,Local", "a,b,", "c,d,", "d,c,", "e,f,", "f,g,Entra Prod", "g,E,"]).await;
+        assert_eq!((run.seen, run.changed, town.left_out(&run).await.len()), (7, 7, 0));
         assert_eq!(town.people().await, "b@okta x@local d@okta c@okta f@okta g@entra E@okta");
         assert_eq!(neighbour.people().await, "a@okta");
         town.test.assert_lawful().await;

@@ -250,8 +250,16 @@ fn every_limit_has_its_value() {
         let said: Vec<String> = values.iter().map(|value| printed(*value)).collect();
         assert_eq!(row[1], said.join(", "), "{label}");
     }
+    let of_migrations = rows_of("docs/migration.md");
+    let migrations = limits_of_migrations();
+    for (_, label, value) in &migrations {
+        let row = of_migrations.iter().find(|row| row[0] == *label);
+        let row = row.unwrap_or_else(|| panic!("docs/migration.md says nothing of {label}"));
+        assert_eq!(row[1], printed(*value), "{label}");
+    }
     // Bounds of the command line and of single statements, which no client meets.
     let mut known: BTreeSet<&str> = limits.iter().map(|limit| limit.0).collect();
+    known.extend(migrations.iter().map(|limit| limit.0));
     known.extend(pulls.iter().flat_map(|(names, ..)| names.iter().copied()));
     let inside = BTreeSet::from([
         "ADMIN_PAGE_MAX",
@@ -271,6 +279,19 @@ fn every_limit_has_its_value() {
             assert!(said, "docs/protocol.md does not name {name} of {}", file.display());
         }
     }
+}
+
+/// The limits of migrations and of old names.
+fn limits_of_migrations() -> Vec<(&'static str, &'static str, u64)> {
+    use scimd::directory::{ALIASES_MAX, migration};
+    use scimd::provision::migration::MIGRATION_LINES_MAX;
+    use scimd::pull::migration::MIGRATION_BYTES_MAX;
+    vec![
+        ("MIGRATION_LINES_MAX", "lines of a file", number(MIGRATION_LINES_MAX)),
+        ("MIGRATION_BYTES_MAX", "bytes of a file", MIGRATION_BYTES_MAX),
+        ("CIRCLE_MAX", "names that are handed on in a circle", number(migration::CIRCLE_MAX)),
+        ("ALIASES_MAX", "old names of an account that are kept", number(ALIASES_MAX)),
+    ]
 }
 
 /// The limits of sources: their names in the code, the row of the page, and their values.

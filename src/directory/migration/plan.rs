@@ -260,7 +260,7 @@ fn order(judged: &mut [Judged<'_>], facts: &Facts) -> Vec<(usize, Option<i64>)> 
         }
     }
     let mut order = Vec::new();
-    let mut waits: HashSet<usize> = waiting.values().copied().collect();
+    let waits: HashSet<usize> = waiting.values().copied().collect();
     for place in 0..judged.len() {
         let changes = judged
             .get(place)
@@ -271,7 +271,6 @@ fn order(judged: &mut [Judged<'_>], facts: &Facts) -> Vec<(usize, Option<i64>)> 
         order.push((place, None));
         let mut behind = place;
         while let Some(next) = waiting.remove(&behind) {
-            waits.remove(&next);
             order.push((next, None));
             behind = next;
         }

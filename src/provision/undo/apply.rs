@@ -110,7 +110,7 @@ impl Work<'_> {
             line.refused.is_some() && wanted.is_some_and(|wanted| wanted.contains_key("userName"))
         };
         let mut lines = std::mem::take(&mut self.items);
-        let mut waiting: Vec<&mut Line> = lines.iter_mut().filter(wants_name).collect();
+        let waiting: Vec<&mut Line> = lines.iter_mut().filter(wants_name).collect();
         if waiting.len() > 1 {
             tx.mark().await?;
             for line in &waiting {

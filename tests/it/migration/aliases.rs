@@ -39,7 +39,7 @@ both! {
         let town = Town::on(&database).await;
         let neighbour = Town::of(town.test.neighbour().await).await;
         let ann = town.from.user("Ann").await;
-        let day = Duration::from_millis(1000);
+        let day = Duration::from_secs(1);
         town.test.advance(day);
         town.from.change(&format!("/Users/{ann}"), renamed("anna")).await;
         town.test.advance(day * 2);
