@@ -236,7 +236,7 @@ async fn show(session: &mut Session<'_>, instance: InstanceId, wanted: &str) -> 
     let (mut account, groups) = found.with_context(|| {
         format!("there is no account \"{wanted}\"; `{program} accounts list` lists them")
     })?;
-    let aliases = provision.aliases(&account, instance).await.map_err(plain)?;
+    let aliases = provision.aliases(instance, account.id).await.map_err(plain)?;
     let schemas = provision.current_schemas(instance).await.map_err(plain)?;
     hide(&schemas.user, &mut account.document);
     let connections = provision.connections(instance).await.map_err(plain)?;

@@ -103,6 +103,8 @@ pub struct Change {
     pub before: Facets,
     /// What differed afterwards.
     pub after: Facets,
+    /// Whether there was nothing before, so that `after` is all there was.
+    pub is_creation: bool,
 }
 
 impl Change {
@@ -113,14 +115,14 @@ impl Change {
             return None;
         }
         let side = |side: Option<&Value>| side.and_then(Value::as_object).map(facets);
-        let after = side(after)?;
+        let (after, is_creation) = (side(after)?, before.is_none());
         let before = side(before).unwrap_or_else(|| {
             // Before it was created it was nothing; taken back, it is a tombstone that says the same.
             let mut before = after.clone();
             before.insert(DELETED.to_owned(), true.into());
             before
         });
-        Some(Self { before, after })
+        Some(Self { before, after, is_creation })
     }
 }
 
@@ -157,7 +159,11 @@ pub struct TakenBack {
 /// back the later change first.
 #[must_use]
 pub fn take_back(now: &Facets, change: &Change) -> TakenBack {
-    let names: BTreeSet<&String> = change.before.keys().chain(change.after.keys()).collect();
+    let mut names: BTreeSet<&String> = change.before.keys().chain(change.after.keys()).collect();
+    if change.is_creation {
+        // What was added since was not there.
+        names.extend(now.keys());
+    }
     let is_same = |name: &&String| now.get(*name) == change.after.get(*name);
     let (same, changed): (Vec<&String>, Vec<&String>) = names.iter().copied().partition(is_same);
     let owned = |names: &[&String]| names.iter().map(|name| (*name).clone()).collect();
@@ -210,6 +216,8 @@ mod tests {
         let gone = BTreeMap::from([(DELETED.to_owned(), Some(json!(true)))]);
         assert_eq!(take_back(&now(&json!({ "userName": "a" })), &created).facets, gone);
         assert!(take_back(&now(&json!({ "userName": "b" })), &created).facets.is_empty());
+        let held = now(&json!({ "userName": "a", "hand": "held" }));
+        assert!(take_back(&held, &created).facets.is_empty());
         let deleted = now(&json!({ "userName": "a", "status": "deleted" }));
         let since = take_back(&deleted, &created).changed_since;
         assert_eq!(since, BTreeSet::from([DELETED.to_owned()]));
@@ -271,7 +279,8 @@ mod tests {
             let mut now = states.last().cloned().unwrap_or_default();
             for pair in states.windows(2).rev() {
                 let [was, is] = pair else { continue };
-                let change = Change { before: differing(was, is), after: differing(is, was) };
+                let (before, after) = (differing(was, is), differing(is, was));
+                let change = Change { before, after, is_creation: false };
                 let taken = take_back(&now, &change);
                 prop_assert!(taken.changed_since.is_empty());
                 now = applied(&now, &taken);
@@ -282,13 +291,13 @@ mod tests {
         /// What somebody has changed since is never overwritten, and taking back the undo leads back.
         #[test]
         fn an_undo_is_undone(was in some(), is in some(), now in some()) {
-            let change = Change { before: was, after: is };
+            let change = Change { before: was, after: is, is_creation: false };
             let taken = take_back(&now, &change);
             let after = applied(&now, &taken);
             for name in &taken.changed_since {
                 prop_assert_eq!(after.get(name), now.get(name));
             }
-            let undone = Change { before: now.clone(), after: after.clone() };
+            let undone = Change { before: now.clone(), after: after.clone(), is_creation: false };
             prop_assert_eq!(applied(&after, &take_back(&after, &undone)), now);
         }
     }

@@ -2,7 +2,7 @@
 //! alias, so that the person is still found by it.
 
 use super::{Provision, Result};
-use crate::directory::{ALIASES_MAX, Account, Alias, InstanceId, Timestamp};
+use crate::directory::{ALIASES_MAX, Account, AccountId, Alias, InstanceId, Timestamp};
 use crate::scim::fold::fold;
 use crate::store::{Tx, accounts, aliases};
 
@@ -34,8 +34,8 @@ pub(super) async fn keep(
 
 impl Provision {
     /// The names that an account had before, the latest first.
-    pub async fn aliases(&self, account: &Account, instance: InstanceId) -> Result<Vec<Alias>> {
-        Ok(aliases::of_account(&mut self.store.read().await?, instance, account.id).await?)
+    pub async fn aliases(&self, instance: InstanceId, account: AccountId) -> Result<Vec<Alias>> {
+        Ok(aliases::of_account(&mut self.store.read().await?, instance, account).await?)
     }
 
     /// The live account that had a name before, the last of several; whoever has the name now is not asked

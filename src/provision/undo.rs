@@ -19,7 +19,6 @@ use crate::directory::{InstanceId, Timestamp};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::search::{self, From, Wanted};
 use crate::store::audit::{self, Author, Category, Event};
-use crate::store::query::Purpose;
 use crate::store::runs::{self, Run, RunKind};
 use crate::store::{StoreError, Tx, connections};
 
@@ -102,11 +101,21 @@ pub(super) async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Step
     let (instance, task) = (run.instance, run.told::<Task>()?);
     let from = run.checkpoint.unwrap_or(task.before);
     let Events { events, last } = next(tx, instance, &task.undo, from).await?;
-    let mut plan = plan::Plan::default();
-    let rows = plan.read(tx, instance, &events, Purpose::Change).await?;
-    let done = apply::apply(tx, author, run, &plan, rows).await?;
     let seen = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    Ok(Step { last, seen, changed: done })
+    tx.mark().await?;
+    let done = apply::apply(tx, author, run, &events).await?;
+    if !done.is_refused {
+        tx.forget_mark().await?;
+        return Ok(Step { last, seen, changed: done.changed });
+    }
+    // A name that somebody wants back may be held by one who wants another back, all in a circle. One by
+    // one, each finds it as it was left.
+    tx.back_to_mark().await?;
+    let mut changed = 0;
+    for event in &events {
+        changed += apply::apply(tx, author, run, std::slice::from_ref(event)).await?.changed;
+    }
+    Ok(Step { last, seen, changed })
 }
 
 /// The next events that an undo is about.

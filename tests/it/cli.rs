@@ -5,6 +5,7 @@ mod migration;
 mod place;
 mod policies;
 mod retention;
+mod undo;
 
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};

@@ -47,6 +47,7 @@ mod schemas;
 mod scope;
 mod store;
 mod trail;
+mod undo;
 mod users;
 mod vectors;
 mod versions;

@@ -184,7 +184,7 @@ both! {
         assert_eq!((run.changed, town.people().await.as_str()), (1, "Ann@okta"));
         let account = town.test.any(&ann).await;
         let provision = &town.test.app.provision;
-        assert_eq!(provision.aliases(&account, town.test.id).await.unwrap(), []);
+        assert_eq!(provision.aliases(town.test.id, account.id).await.unwrap(), []);
         let again = town.told(file(&["ann,Ann,okta"])).await;
         assert_eq!(again, [format!("2 unchanged to {}", town.okta.directory_key)]);
     }

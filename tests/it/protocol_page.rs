@@ -9,6 +9,7 @@ use scimd::directory::{Profile, mapping, retention};
 use scimd::http::Settings;
 use scimd::provision::lookups::{LOOKUP_ENTRIES_MAX, LOOKUP_TABLES_MAX};
 use scimd::provision::mapping::{MAPPING_NOTE_CHARS_MAX, PREVIEW_COUNT_MAX};
+use scimd::provision::undo::{UNDO_LISTED_MAX, UNDO_PREVIEWED_MAX};
 use scimd::provision::{
     ANSWERED_MEMBERS_MAX, CHOSEN_MAX, REHEARSED_MAX, SCAN_ROWS_MAX, SEATS_MAX, SYNC_GROUPS_MAX,
     habits,
@@ -178,6 +179,16 @@ fn limits_of_administrators() -> Vec<Limit> {
         ("SEATS_MAX", "seats of a licence", number(SEATS_MAX)),
         ("SYNC_GROUPS_MAX", "sync groups of a connection", SYNC_GROUPS_MAX),
         ("REHEARSED_MAX", "accounts for which the preview of an act is exact", REHEARSED_MAX),
+        (
+            "UNDO_LISTED_MAX",
+            "accounts and groups that the preview of an undo lists",
+            UNDO_LISTED_MAX,
+        ),
+        (
+            "UNDO_PREVIEWED_MAX",
+            "events that the preview of an undo looks at",
+            number(UNDO_PREVIEWED_MAX),
+        ),
         ("CHOSEN_MAX", "accounts that one act chooses by a filter", CHOSEN_MAX),
         (
             "RETENTION_DAYS_DEFAULT",

@@ -11,6 +11,7 @@ use scimd::provision::Limit;
 use serde_json::{Value, json};
 
 use super::support::database::environment;
+use super::support::dice::Dice;
 use super::support::rules::{active, join, leave, standing};
 use super::support::{Client, ENTERPRISE, TestInstance, both, person, team};
 
@@ -65,38 +66,6 @@ both! {
 fn cases(number: u64) -> u64 {
     let scale = environment("TEST_RULES_SCALE").map_or(1, |scale| scale.parse().unwrap());
     number * scale
-}
-
-/// Numbers that look random and are the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
-    }
-
-    /// True once in so many times.
-    fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    fn some<'t, T>(&mut self, of: &'t [T]) -> Vec<&'t T> {
-        of.iter().filter(|_| self.once_in(2)).collect()
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for end in (1..items.len()).rev() {
-            items.swap(end, self.below(end + 1));
-        }
-    }
 }
 
 /// A connection and what it knows by now.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::named;
-use super::plan::{Plan, Rows, Target, rows};
+use super::plan::{Plan, Target, rows};
 use crate::directory::entering::Rule;
 use crate::directory::rules::{deleted_by_hand, is_deleted_by_hand, outliving};
 use crate::directory::source::Outcome;
@@ -23,7 +23,7 @@ use crate::provision::{
 use crate::scim::extension::reveal;
 use crate::scim::schemas::Schemas;
 use crate::scim::{ErrorKind, ScimError};
-use crate::store::audit::Author;
+use crate::store::audit::{Author, Event};
 use crate::store::query::{Purpose, Viewer};
 use crate::store::run_items::{self, Item};
 use crate::store::runs::Run;
@@ -32,15 +32,24 @@ use crate::store::{Tx, connections, instances, memberships, migration_lines, sch
 /// What happened to a row, as the trail says it.
 const UNDONE: &str = "undone";
 
-/// Does what is planned; how many accounts, groups and memberships changed. What cannot be done is
-/// reported, and hinders nothing else.
+/// What taking some events back came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Done {
+    /// How many accounts, groups and memberships changed.
+    pub(super) changed: i64,
+    /// Whether something could not be put back.
+    pub(super) is_refused: bool,
+}
+
+/// Takes some events back, newest first. What cannot be put back is reported, and hinders nothing else.
 pub(super) async fn apply(
     tx: &mut Tx,
     author: &Author,
     run: &Run,
-    plan: &Plan,
-    found: Rows,
-) -> Result<i64> {
+    events: &[Event],
+) -> Result<Done> {
+    let mut plan = Plan::default();
+    let found = plan.read(tx, run.instance, events, Purpose::Change).await?;
     let schemas = Arc::new(schemas::of_instance(tx, run.instance).await?);
     let mut work = Work { author, run, schemas, items: Vec::new(), changed: 0 };
     for (kind, id) in &plan.order {
@@ -51,9 +60,9 @@ pub(super) async fn apply(
         };
         work.one(tx, *kind, *id, name.unwrap_or_default(), target).await?;
     }
-    work.again(tx, plan).await?;
-    work.members(tx, plan).await?;
-    work.report(tx, plan).await
+    work.circles(tx, &plan).await?;
+    work.members(tx, &plan).await?;
+    work.report(tx, &plan).await
 }
 
 struct Work<'w> {
@@ -88,19 +97,6 @@ impl Work<'_> {
         };
         self.items.push(Line { kind, id, name, refused });
         Ok(())
-    }
-
-    /// Tries those once more who were refused: the name that somebody wants back may have been given up
-    /// by another one meanwhile.
-    async fn again(&mut self, tx: &mut Tx, plan: &Plan) -> Result<()> {
-        let mut lines = std::mem::take(&mut self.items);
-        for line in lines.iter_mut().filter(|line| line.refused.is_some()) {
-            if let Some(target) = plan.target(line.id) {
-                line.refused = self.attempt(tx, line.kind, line.id, target).await?;
-            }
-        }
-        self.items = lines;
-        self.circles(tx, plan).await
     }
 
     /// Gives people back names that they have from each other in a circle: all of them, or nobody.
@@ -255,7 +251,7 @@ impl Work<'_> {
     }
 
     /// Keeps a line for everybody whom something became of, or who was left as he is.
-    async fn report(self, tx: &mut Tx, plan: &Plan) -> Result<i64> {
+    async fn report(self, tx: &mut Tx, plan: &Plan) -> Result<Done> {
         let mut items: Vec<Item> = Vec::new();
         for line in &self.items {
             let Some(target) = plan.target(line.id) else { continue };
@@ -275,7 +271,8 @@ impl Work<'_> {
         }
         let position = run_items::next_position(tx, self.run.instance, self.run.id).await?;
         run_items::append(tx, self.run.instance, self.run.id, position, &items).await?;
-        Ok(self.changed)
+        let is_refused = self.items.iter().any(|line| line.refused.is_some());
+        Ok(Done { changed: self.changed, is_refused })
     }
 }
 

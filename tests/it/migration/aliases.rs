@@ -25,7 +25,7 @@ impl Town {
 
     async fn aliases(&self, id: &str) -> Vec<String> {
         let account = self.test.any(id).await;
-        let found = self.test.app.provision.aliases(&account, self.test.id).await.unwrap();
+        let found = self.test.app.provision.aliases(self.test.id, account.id).await.unwrap();
         found
             .iter()
             .map(|alias| format!("{} {}", alias.name, alias.until_at.0 - alias.since_at.0))
