@@ -8,12 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::acts;
 use super::args::{AccountArg, AccountsCommand, PageArgs, Person};
+use super::migrate;
 use super::output::{Text, or_dash, with};
 use super::retention;
 use super::session::{Session, plain};
 use crate::directory::hand::Act;
 use crate::directory::mapping::Effective;
-use crate::directory::{Account, Connection, ConnectionId, InstanceId};
+use crate::directory::{Account, Alias, Connection, ConnectionId, InstanceId};
 use crate::provision::{Resource as _, Users};
 use crate::scim::extension::hide;
 use crate::scim::habits::Habits;
@@ -50,6 +51,8 @@ pub(super) async fn run(session: &mut Session<'_>, command: AccountsCommand) -> 
         AccountsCommand::Reactivate(wanted) => acts::act(session, Act::Reactivate, &wanted).await,
         AccountsCommand::Delete(wanted) => acts::act(session, Act::Delete, &wanted).await,
         AccountsCommand::Restore(wanted) => acts::act(session, Act::Restore, &wanted).await,
+        AccountsCommand::Migrate(wanted) => migrate::migrate(session, &wanted).await,
+        AccountsCommand::Export(wanted) => migrate::export(session, &wanted).await,
         AccountsCommand::Erase(wanted) => retention::erase(session, &wanted).await,
         AccountsCommand::Purge(wanted) => retention::purge(session, &wanted).await,
         AccountsCommand::MakeLocal(wanted) => acts::act(session, Act::MakeLocal, &wanted).await,
@@ -222,10 +225,18 @@ pub(super) fn more(next: uuid::Uuid) -> String {
 async fn show(session: &mut Session<'_>, instance: InstanceId, wanted: &str) -> Result<()> {
     let program = &session.program;
     let provision = &session.provision;
-    let found = provision.account(instance, wanted).await.map_err(plain)?;
+    let mut found = provision.account(instance, wanted).await.map_err(plain)?;
+    let mut formerly = false;
+    if found.is_none()
+        && let Some(former) = provision.account_formerly(instance, wanted).await.map_err(plain)?
+    {
+        found = provision.account(instance, &former.id.to_string()).await.map_err(plain)?;
+        formerly = true;
+    }
     let (mut account, groups) = found.with_context(|| {
         format!("there is no account \"{wanted}\"; `{program} accounts list` lists them")
     })?;
+    let aliases = provision.aliases(instance, account.id).await.map_err(plain)?;
     let schemas = provision.current_schemas(instance).await.map_err(plain)?;
     hide(&schemas.user, &mut account.document);
     let connections = provision.connections(instance).await.map_err(plain)?;
@@ -248,18 +259,36 @@ async fn show(session: &mut Session<'_>, instance: InstanceId, wanted: &str) -> 
             ("manager", link),
             ("groups", belongs.collect()),
             ("fields", fields_json(&account, &shown, &connections)),
+            ("former_names", json!(aliases)),
             ("document", account.document.clone().into()),
         ],
     );
-    session.out.show(&json!({ "account": json }), |text| {
+    session.out.show(&json!({ "account": json, "found_by_former_name": formerly }), |text| {
+        if formerly {
+            let name = &account.user_name;
+            text.line(format!("\"{wanted}\" is a former name of \"{name}\"."))?;
+            text.line("")?;
+        }
         text.fields(&fields(&account, &groups, &connections, manager.as_ref()))?;
         text.line("")?;
         field_table(text, &account, &shown, &connections)?;
         text.line("")?;
+        if !aliases.is_empty() {
+            former_names(text, &aliases)?;
+            text.line("")?;
+        }
         text.line("What its source said:")?;
         text.json(&Value::Object(account.document.clone()))
     })?;
     Ok(())
+}
+
+/// The names that an account had before, the latest first.
+fn former_names(text: &mut Text, aliases: &[Alias]) -> std::io::Result<()> {
+    let rows = aliases.iter().map(|alias| {
+        vec![alias.name.clone(), alias.since_at.to_string(), alias.until_at.to_string()]
+    });
+    text.table(&["FORMER NAME", "SINCE", "UNTIL"], rows)
 }
 
 fn fields(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::args::{AccountArg, ActArgs, InstanceArg};
@@ -78,9 +78,17 @@ async fn account_for(
 ) -> Result<Account> {
     let program = &session.program;
     let found = session.provision.account_for(instance, name, what).await.map_err(plain)?;
-    found.with_context(|| {
-        format!("there is no account \"{name}\"; `{program} accounts list` lists them")
-    })
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    // Who asks is answered; who changes something says whom by the name that she has now.
+    match session.provision.account_formerly(instance, name).await.map_err(plain)? {
+        Some(former) if what.is_none() => Ok(former),
+        Some(former) => {
+            bail!("there is no account \"{name}\": it is a former name of \"{}\"", former.user_name)
+        }
+        None => bail!("there is no account \"{name}\"; `{program} accounts list` lists them"),
+    }
 }
 
 fn outcome(text: &mut Text, done: &[Done], preview: bool) -> std::io::Result<()> {

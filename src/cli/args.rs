@@ -3,6 +3,7 @@
 mod audit;
 mod csv;
 mod mapping;
+mod migration;
 mod retention;
 mod standing;
 mod undo;
@@ -23,6 +24,7 @@ use crate::scim::schemas::Password;
 pub(super) use audit::{AuditCommand, TrailForm, WantedArgs};
 pub(super) use csv::{CsvCommand, SourceArgs};
 pub(super) use mapping::{FieldsCommand, LookupsCommand, MappingsCommand, SetArgs};
+pub(super) use migration::{ExportArgs, MigrateArgs};
 pub(super) use retention::{EraseArgs, PurgeArgs, RetentionArgs};
 pub(super) use standing::{AccountArg, ActArgs, LicenceCommand, RunArg, RunsCommand, ScopeArgs};
 pub(super) use undo::{UndoArgs, UndoCommand};
@@ -417,6 +419,14 @@ pub(super) enum AccountsCommand {
     Protect(AccountArg),
     /// End the protection of an account; the last protected one that is active keeps it.
     Unprotect(AccountArg),
+    /// Give accounts other names and other directories by a file: first without --yes, which changes
+    /// nothing.
+    ///
+    /// Ids stay, so groups, managers and content stay linked, and an old name still finds its account. With
+    /// --yes everything is done by one run, which a server goes on with if it is interrupted.
+    Migrate(MigrateArgs),
+    /// Write the accounts into a file that `accounts migrate` reads.
+    Export(ExportArgs),
 }
 
 /// What is known of a new account.

@@ -20,6 +20,7 @@ mod licence;
 mod logs;
 mod lookups;
 mod mappings;
+mod migrate;
 mod output;
 mod policies;
 mod policy_args;

@@ -4,6 +4,7 @@
 //! function of its arguments and is tested as one.
 
 pub mod account;
+pub mod alias;
 pub mod approval;
 pub mod chain;
 pub mod connection;
@@ -14,6 +15,7 @@ pub mod hand;
 pub mod ids;
 pub mod licence;
 pub mod mapping;
+pub mod migration;
 pub mod retention;
 pub mod rules;
 pub mod schedule;
@@ -23,6 +25,7 @@ pub mod undo;
 pub mod why;
 
 pub use account::{Account, Hand, HandWord, ManagerLink, Status, StatusReason, Waiting};
+pub use alias::{ALIASES_MAX, Alias};
 pub use approval::{Approval, ApprovalState};
 pub use connection::{
     Connection, ConnectionKind, ConnectionSettings, ConnectionStatus, Entering, Incomplete, PickUp,

@@ -4,6 +4,7 @@
 //! [`Caller`], which only an authenticated request or a configured job can make.
 
 mod age_out;
+mod aliases;
 pub mod approvals;
 mod claims;
 pub mod documents;
@@ -19,6 +20,7 @@ pub mod lookups;
 mod manager;
 pub mod mapping;
 mod members;
+pub mod migration;
 mod nesting;
 mod org;
 mod profile;

@@ -7,7 +7,7 @@
 mod apply;
 mod begin;
 mod groups;
-mod report;
+pub(super) mod report;
 
 use std::sync::Arc;
 use std::time::Duration;

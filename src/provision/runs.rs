@@ -9,7 +9,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    Error, Provision, Result, entering, mapping, not_found, required, scope, transact, undo,
+    Error, Provision, Result, entering, mapping, migration, not_found, required, scope, transact,
+    undo,
 };
 use crate::directory::{ConnectionId, InstanceId, RunId, Timestamp};
 use crate::scim::{ErrorKind, ScimError};
@@ -175,8 +176,14 @@ async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Run> {
         RunKind::Groups => entering::reenter_page(tx, instance, own()?, author, after).await?,
         RunKind::Required => required::recheck_page(tx, instance, own()?, author, after).await?,
         RunKind::Undo => undo::page(tx, author, run).await?,
+        RunKind::Migration => return migration::page(tx, author, run).await,
         RunKind::Pull | RunKind::Rehearsal => return Err(is_pull().into()),
     };
+    advance(tx, author, run, step).await
+}
+
+/// Keeps how far a run has got with a page; it is done where nobody was left.
+pub(super) async fn advance(tx: &mut Tx, author: &Author, run: &Run, step: Step) -> Result<Run> {
     let mut next = Run {
         checkpoint: step.last.or(run.checkpoint),
         seen: run.seen + step.seen,

@@ -101,20 +101,8 @@ pub(super) async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Step
     let (instance, task) = (run.instance, run.told::<Task>()?);
     let from = run.checkpoint.unwrap_or(task.before);
     let Events { events, last } = next(tx, instance, &task.undo, from).await?;
+    let changed = apply::apply(tx, author, run, &events).await?;
     let seen = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    tx.mark().await?;
-    let done = apply::apply(tx, author, run, &events).await?;
-    if !done.is_refused {
-        tx.forget_mark().await?;
-        return Ok(Step { last, seen, changed: done.changed });
-    }
-    // A name that somebody wants back may be held by one who wants another back, all in a circle. One by
-    // one, each finds it as it was left.
-    tx.back_to_mark().await?;
-    let mut changed = 0;
-    for event in &events {
-        changed += apply::apply(tx, author, run, std::slice::from_ref(event)).await?.changed;
-    }
     Ok(Step { last, seen, changed })
 }
 

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::claims::{self, reach, take_up};
 use super::resource::{Resource, finish, finish_all, holder, show};
 use super::{
-    Caller, Provision, Result, Shown, Sought, conflict_on, manager, mapping, recreate, render,
-    required, standing, taken, transact,
+    Caller, Provision, Result, Shown, Sought, aliases, conflict_on, manager, mapping, recreate,
+    render, required, standing, taken, transact,
 };
 use crate::clock::Ids;
 use crate::directory::rules::{Claim, overtaken};
@@ -412,6 +412,7 @@ pub(super) async fn write(
     accounts::update(tx, instance, before, &after)
         .await
         .map_err(|error| conflict_on(error, "userName", &after.user_name, "account"))?;
+    aliases::keep(tx, instance, author.at, before, &after).await?;
     standing::settle(tx, instance, author, before, &mut after).await?;
     manager::settle(tx, instance, author, &[(Some(before), &after)]).await?;
     finish::<Users>(tx, instance, schemas, author, Some(before), &after, done).await?;

@@ -9,6 +9,7 @@ pub mod csv_source;
 pub mod engine;
 pub mod export;
 pub mod format;
+pub mod migration;
 pub mod people;
 pub mod probe;
 pub mod remote;

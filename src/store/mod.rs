@@ -5,6 +5,7 @@
 //! a `Tx`, one module for each table. Nothing here decides anything.
 
 pub mod accounts;
+pub mod aliases;
 pub mod audit;
 pub mod claims;
 pub mod connections;
@@ -20,6 +21,7 @@ pub mod lookups;
 pub mod managers;
 pub mod mappings;
 pub mod memberships;
+pub mod migration_lines;
 mod migrations;
 pub mod page_marks;
 pub mod purge;

@@ -192,6 +192,7 @@ pub async fn remove_accounts(
         Sql::new("DELETE FROM account_emails WHERE instance_id = $1 AND account_id IN "),
         Sql::new("DELETE FROM account_passwords WHERE instance_id = $1 AND account_id IN "),
         Sql::new("DELETE FROM lookup_misses WHERE instance_id = $1 AND account_id IN "),
+        Sql::new("DELETE FROM account_aliases WHERE instance_id = $1 AND account_id IN "),
         Sql::new(
             "DELETE FROM accounts WHERE instance_id = $1 AND +deleted_at IS NOT NULL AND id IN ",
         ),

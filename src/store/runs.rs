@@ -27,6 +27,8 @@ words! {
         Pull = "pull",
         /// The same, and takes everything back.
         Rehearsal = "rehearsal",
+        /// Gives accounts other names and other directories.
+        Migration = "migration",
     }
 }
 

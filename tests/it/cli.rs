@@ -1,6 +1,7 @@
 //! The command line: the real program, in a folder of its own, with an environment of its own.
 
 mod mapping;
+mod migration;
 mod place;
 mod policies;
 mod reader;

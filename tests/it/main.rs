@@ -29,6 +29,7 @@ mod licence;
 mod loopholes;
 mod managers;
 mod mapping;
+mod migration;
 mod narrowing;
 mod openapi;
 mod ownership;

@@ -262,17 +262,23 @@ fn every_limit_has_its_value() {
         let said: Vec<String> = values.iter().map(|value| printed(*value)).collect();
         assert_eq!(row[1], said.join(", "), "{label}");
     }
-    let readers = limits_of_readers();
-    let of_readers = rows_of("docs/directory-api.md");
-    for (name, label, value) in &readers {
-        let row = of_readers.iter().find(|row| row[0] == *label);
-        let row = row.unwrap_or_else(|| panic!("docs/directory-api.md says nothing of {name}"));
-        assert_eq!(row[1], printed(number(*value)), "{label}");
+    // Parts of the product with a page and limits of their own.
+    let parts = [
+        ("docs/directory-api.md", limits_of_readers()),
+        ("docs/migration.md", limits_of_migrations()),
+    ];
+    for (page, limits) in &parts {
+        let rows = rows_of(page);
+        for (name, label, value) in limits {
+            let row = rows.iter().find(|row| row[0] == *label);
+            let row = row.unwrap_or_else(|| panic!("{page} says nothing of {name}"));
+            assert_eq!(row[1], printed(number(*value)), "{label}");
+        }
     }
     // Bounds of the command line and of single statements, which no client meets.
     let mut known: BTreeSet<&str> = limits.iter().map(|limit| limit.0).collect();
     known.extend(pulls.iter().flat_map(|(names, ..)| names.iter().copied()));
-    known.extend(readers.iter().map(|limit| limit.0));
+    known.extend(parts.iter().flat_map(|(_, limits)| limits.iter().map(|limit| limit.0)));
     let inside = BTreeSet::from([
         "ADMIN_PAGE_MAX",
         "BATCH_MAX",
@@ -293,6 +299,7 @@ fn every_limit_has_its_value() {
     }
 }
 
+/// The limits of who reads the directory.
 fn limits_of_readers() -> Vec<Limit> {
     use scimd::provision::reader::{READER_PAGE_DEFAULT, READER_PAGE_MAX};
     vec![
@@ -306,6 +313,19 @@ fn limits_of_readers() -> Vec<Limit> {
             "rows on a page, or events behind changes, at most",
             number(READER_PAGE_MAX),
         ),
+    ]
+}
+
+/// The limits of migrations and of old names.
+fn limits_of_migrations() -> Vec<Limit> {
+    use scimd::directory::{ALIASES_MAX, migration};
+    use scimd::provision::migration::MIGRATION_LINES_MAX;
+    use scimd::pull::migration::MIGRATION_BYTES_MAX;
+    vec![
+        ("MIGRATION_LINES_MAX", "lines of a file", number(MIGRATION_LINES_MAX)),
+        ("MIGRATION_BYTES_MAX", "bytes of a file", number(MIGRATION_BYTES_MAX)),
+        ("CIRCLE_MAX", "names that are handed on in a circle", number(migration::CIRCLE_MAX)),
+        ("ALIASES_MAX", "old names of an account that are kept", number(ALIASES_MAX)),
     ]
 }
 

@@ -13,7 +13,7 @@ use crate::store::audit;
 use crate::store::run_items::Item;
 
 /// A row that was left out, and why.
-pub(super) fn skipped(line: i64, name: &str, reason: &str) -> Item {
+pub(in crate::provision) fn skipped(line: i64, name: &str, reason: &str) -> Item {
     Item {
         outcome: Outcome::Skipped,
         line: Some(line),
@@ -24,7 +24,7 @@ pub(super) fn skipped(line: i64, name: &str, reason: &str) -> Item {
 }
 
 /// What became of an account, which was Local before if it was `picked_up`; nothing if it is as it was.
-pub(super) fn item(
+pub(in crate::provision) fn item(
     kind: &ResourceType,
     before: Option<&Account>,
     after: &Account,

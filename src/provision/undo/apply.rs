@@ -27,27 +27,19 @@ use crate::store::audit::{Author, Event};
 use crate::store::query::{Purpose, Viewer};
 use crate::store::run_items::{self, Item};
 use crate::store::runs::Run;
-use crate::store::{Tx, connections, instances, memberships, schemas, undo};
+use crate::store::{Tx, connections, instances, memberships, migration_lines, schemas, undo};
 
 /// What happened to a row, as the trail says it.
 const UNDONE: &str = "undone";
 
-/// What taking some events back came to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Done {
-    /// How many accounts, groups and memberships changed.
-    pub(super) changed: i64,
-    /// Whether something could not be put back.
-    pub(super) is_refused: bool,
-}
-
-/// Takes some events back, newest first. What cannot be put back is reported, and hinders nothing else.
+/// Takes some events back, newest first; how many accounts, groups and memberships changed. What cannot be
+/// put back is reported, and hinders nothing else.
 pub(super) async fn apply(
     tx: &mut Tx,
     author: &Author,
     run: &Run,
     events: &[Event],
-) -> Result<Done> {
+) -> Result<i64> {
     let mut plan = Plan::default();
     let found = plan.read(tx, run.instance, events, Purpose::Change).await?;
     let schemas = Arc::new(schemas::of_instance(tx, run.instance).await?);
@@ -60,6 +52,7 @@ pub(super) async fn apply(
         };
         work.one(tx, *kind, *id, name.unwrap_or_default(), target).await?;
     }
+    work.again(tx, &plan).await?;
     work.members(tx, &plan).await?;
     work.report(tx, &plan).await
 }
@@ -95,6 +88,41 @@ impl Work<'_> {
             self.attempt(tx, kind, id, target).await?
         };
         self.items.push(Line { kind, id, name, refused });
+        Ok(())
+    }
+
+    /// Tries those once more who were refused. The name that somebody wants back may have been given up by
+    /// another one meanwhile, or they have each other's in a circle: then all put theirs aside first. Who is
+    /// refused all the same is left out, and the others are tried without him.
+    async fn again(&mut self, tx: &mut Tx, plan: &Plan) -> Result<()> {
+        let mut lines = std::mem::take(&mut self.items);
+        let mut waiting: Vec<&mut Line> =
+            lines.iter_mut().filter(|line| line.refused.is_some()).collect();
+        while !waiting.is_empty() {
+            tx.mark().await?;
+            let before = self.changed;
+            for line in waiting.iter().filter(|line| line.kind == MemberKind::Account) {
+                migration_lines::put_aside(tx, self.run.instance, AccountId(line.id)).await?;
+            }
+            let count = waiting.len();
+            let mut left = Vec::with_capacity(count);
+            for line in waiting {
+                let Some(target) = plan.target(line.id) else { continue };
+                match self.attempt(tx, line.kind, line.id, target).await? {
+                    None => left.push(line),
+                    refused @ Some(_) => line.refused = refused,
+                }
+            }
+            if left.len() == count {
+                tx.forget_mark().await?;
+                left.into_iter().for_each(|line| line.refused = None);
+                break;
+            }
+            tx.back_to_mark().await?;
+            self.changed = before;
+            waiting = left;
+        }
+        self.items = lines;
         Ok(())
     }
 
@@ -222,7 +250,7 @@ impl Work<'_> {
     }
 
     /// Keeps a line for everybody whom something became of, or who was left as he is.
-    async fn report(self, tx: &mut Tx, plan: &Plan) -> Result<Done> {
+    async fn report(self, tx: &mut Tx, plan: &Plan) -> Result<i64> {
         let mut items: Vec<Item> = Vec::new();
         for line in &self.items {
             let Some(target) = plan.target(line.id) else { continue };
@@ -242,8 +270,7 @@ impl Work<'_> {
         }
         let position = run_items::next_position(tx, self.run.instance, self.run.id).await?;
         run_items::append(tx, self.run.instance, self.run.id, position, &items).await?;
-        let is_refused = self.items.iter().any(|line| line.refused.is_some());
-        Ok(Done { changed: self.changed, is_refused })
+        Ok(self.changed)
     }
 }
 
