@@ -53,6 +53,7 @@ async fn serve(serving: Serving, signals: &Signals) -> Result<()> {
         trusted_proxies: settings.trusted_proxies,
         body_bytes_max: settings.body_bytes_max,
         request_timeout: settings.request_timeout,
+        ..http::Settings::default()
     };
     let app = App::new(store, Clock::system(), Ids, front_door).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %listen, database, "scimd is serving");

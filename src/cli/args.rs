@@ -4,6 +4,7 @@ mod audit;
 mod csv;
 mod mapping;
 mod migration;
+mod requests;
 mod retention;
 mod standing;
 mod undo;
@@ -25,6 +26,7 @@ pub(super) use audit::{AuditCommand, TrailForm, WantedArgs};
 pub(super) use csv::{CsvCommand, SourceArgs};
 pub(super) use mapping::{FieldsCommand, LookupsCommand, MappingsCommand, SetArgs};
 pub(super) use migration::{ExportArgs, MigrateArgs};
+pub(super) use requests::{ExchangeArg, ExchangeArgs, RequestDaysArgs, RequestsCommand};
 pub(super) use retention::{EraseArgs, PurgeArgs, RetentionArgs};
 pub(super) use standing::{AccountArg, ActArgs, LicenceCommand, RunArg, RunsCommand, ScopeArgs};
 pub(super) use undo::{UndoArgs, UndoCommand};
@@ -107,6 +109,10 @@ pub(super) enum Command {
     #[command(subcommand)]
     Audit(AuditCommand),
 
+    /// Look at the request log: what connections asked, and what they were answered.
+    #[command(subcommand)]
+    Requests(RequestsCommand),
+
     /// Look at the groups of an instance.
     #[command(subcommand)]
     Groups(GroupsCommand),
@@ -175,6 +181,8 @@ pub(super) enum InstancesCommand {
     },
     /// Show or set for how many days what was deleted is kept; then the server removes it for good.
     Retention(RetentionArgs),
+    /// Show or set for how many days the request log is kept.
+    Requests(RequestDaysArgs),
 }
 
 /// Which instance a command is about.
@@ -398,7 +406,7 @@ pub(super) enum AccountsCommand {
     Restore(ActArgs),
     /// Remove deleted accounts for good, before their time: first without --yes, which changes nothing.
     Purge(PurgeArgs),
-    /// Erase what the audit trail and the reports say of somebody who was deleted.
+    /// Erase what the audit trail, the reports and the request log say of somebody who was deleted.
     ///
     /// Removes the account for good, too, if it is still there. The events stay, without what they said, and
     /// `audit verify` still holds. In two steps: without --yes it only says how much would go.

@@ -26,6 +26,7 @@ mod policies;
 mod policy_args;
 mod pulls;
 mod quickstart;
+mod requests;
 mod retention;
 mod runs;
 mod schemas;
@@ -206,6 +207,7 @@ async fn operate(session: &mut Session<'_>, command: Command) -> Result<()> {
         Command::Accounts(command) => accounts::run(session, command).await,
         Command::Audit(command) => audit::run(session, command).await,
         Command::Undo(command) => undo::run(session, command).await,
+        Command::Requests(command) => requests::run(session, command).await,
         Command::Groups(command) => groups::run(session, command).await,
         Command::Approvals(command) => approvals::run(session, command).await,
     }

@@ -149,8 +149,9 @@ pub(super) async fn erase(session: &mut Session<'_>, wanted: &EraseArgs) -> Resu
         let said = if wanted.yes { "Erased" } else { "Would be erased" };
         let account = if erased.account { "the account, and " } else { "" };
         text.line(format!(
-            "{said}: {account}what {} events and {} lines of reports say of {person}.",
-            erased.events, erased.lines
+            "{said}: {account}what {} events, {} lines of reports and {} exchanges of the request log \
+             say of {person}.",
+            erased.events, erased.lines, erased.exchanges
         ))?;
         if !wanted.yes {
             text.line(format!(

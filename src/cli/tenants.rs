@@ -4,9 +4,9 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::args::{InstancesCommand, TenantsCommand};
-use super::retention;
 use super::scope::full_name;
 use super::session::{Session, plain};
+use super::{requests, retention};
 use crate::store::instances::Instance;
 
 pub(super) async fn run_tenants(session: &mut Session<'_>, command: TenantsCommand) -> Result<()> {
@@ -95,6 +95,7 @@ pub(super) async fn run_instances(
             })?;
         }
         InstancesCommand::Retention(wanted) => retention::retention(session, &wanted).await?,
+        InstancesCommand::Requests(wanted) => requests::days(session, &wanted).await?,
     }
     Ok(())
 }

@@ -51,6 +51,8 @@ id! {
     RunId
     /// One row of the audit trail.
     AuditId
+    /// One exchange in the request log.
+    ExchangeId
 }
 
 /// The id that a text spells, if it spells it as the server does: ids are compared letter by letter,

@@ -38,7 +38,7 @@ pub use ids::{
 };
 pub use licence::{Licence, SeatPolicy};
 pub use mapping::Mapping;
-pub use retention::{DeleteAfter, Retention};
+pub use retention::{DeleteAfter, RequestDays, Retention};
 pub use schedule::{Rhythm, Schedule, ScheduleError, Window};
 pub use source::{LastPull, Pull, SourceSettings};
 pub use time::Timestamp;

@@ -14,6 +14,12 @@ pub const RETENTION_DAYS_MIN: i64 = 1;
 /// The most days that can be set: ten years.
 pub const RETENTION_DAYS_MAX: i64 = 3_650;
 
+/// The days for which an instance keeps its request log, unless it is set otherwise.
+pub const REQUESTS_DAYS_DEFAULT: i64 = 7;
+
+/// The most days for which a request log can be kept.
+pub const REQUESTS_DAYS_MAX: i64 = 90;
+
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// For how many days an instance keeps accounts and groups that were deleted. Until then they can be
@@ -51,6 +57,45 @@ impl Retention {
 impl Default for Retention {
     fn default() -> Self {
         Self(RETENTION_DAYS_DEFAULT)
+    }
+}
+
+/// For how many days an instance keeps what its connections asked and were answered; 0 for not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct RequestDays(i64);
+
+impl RequestDays {
+    /// So many days; `None` if that is less than none or more than can be set.
+    #[must_use]
+    pub fn parse(days: i64) -> Option<Self> {
+        (0..=REQUESTS_DAYS_MAX).contains(&days).then_some(Self(days))
+    }
+
+    /// The days.
+    #[must_use]
+    pub fn days(self) -> i64 {
+        self.0
+    }
+
+    /// Whether nothing is kept at all.
+    #[must_use]
+    pub fn is_off(self) -> bool {
+        self.0 == 0
+    }
+
+    /// What came before this is not kept any longer; without any days that is everything.
+    #[must_use]
+    pub fn cutoff(self, now: Timestamp) -> Timestamp {
+        if self.is_off() {
+            return Timestamp(i64::MAX);
+        }
+        now.plus_ms(-self.0.saturating_mul(DAY_MS))
+    }
+}
+
+impl Default for RequestDays {
+    fn default() -> Self {
+        Self(REQUESTS_DAYS_DEFAULT)
     }
 }
 
@@ -123,7 +168,7 @@ impl serde::Serialize for DeleteAfter {
 
 #[cfg(test)]
 mod tests {
-    use super::{DAY_MS, DeleteAfter, RETENTION_DAYS_MAX, Retention};
+    use super::{DAY_MS, DeleteAfter, RETENTION_DAYS_MAX, RequestDays, Retention};
     use crate::directory::Timestamp;
 
     #[test]
@@ -148,6 +193,17 @@ mod tests {
         // A clock that was set back makes nothing older.
         assert!(!Retention::default().is_over(deleted_at, Timestamp(0)));
     }
+
+    #[test]
+    fn a_request_log_without_days_keeps_nothing() {
+        let now = Timestamp(1_800_000_000_000);
+        for (days, cutoff) in [(0, Timestamp(i64::MAX)), (7, now.plus_ms(-7 * DAY_MS))] {
+            assert_eq!(RequestDays::parse(days).unwrap().cutoff(now), cutoff);
+        }
+        assert_eq!(RequestDays::parse(-1), None);
+        assert_eq!(RequestDays::parse(91), None);
+    }
+
     #[test]
     fn an_end_is_written_in_days_or_as_never() {
         for (text, end) in [

@@ -62,10 +62,11 @@ impl FromRequestParts<App> for Authorized {
             schemas,
             key: found.key.id,
             client: agent.map(shortened),
-            request_id: Some(context.id),
-            base: context.base,
+            request_id: Some(context.id.clone()),
+            base: context.base.clone(),
         };
         caller.recognise_agent(agent.unwrap_or_default());
+        context.slot.note_caller(&caller);
         Ok(Self(caller))
     }
 }
@@ -166,6 +167,7 @@ async fn read_json(request: Request, limit: usize) -> Result<Value, Failure> {
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
+    let slot = context(request.extensions()).slot;
     let bytes = match to_bytes(request.into_body(), limit).await {
         Ok(bytes) => bytes,
         Err(error) if is_length_limit(&error) => return Err(too_large()),
@@ -173,6 +175,7 @@ async fn read_json(request: Request, limit: usize) -> Result<Value, Failure> {
             return Err(ScimError::invalid_syntax("the body did not arrive whole").into());
         }
     };
+    slot.note_body(&bytes);
     serde_json::from_slice(&bytes).map_err(|error| {
         // The position helps; the text of the body does not belong into an answer.
         let (line, column) = (error.line(), error.column());

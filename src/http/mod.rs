@@ -13,6 +13,7 @@ mod origin;
 mod people;
 mod pull;
 mod request;
+mod requests;
 mod resources;
 mod serve;
 
@@ -33,6 +34,7 @@ use crate::scim::discovery::{BULK_BYTES_MAX, SCIM_PATH};
 use crate::store::{Store, StoreError};
 
 pub use directory::openapi::document as directory_description;
+pub use requests::{REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX, Waiting};
 pub use serve::{Stopped, serve};
 
 /// What an administrator can set about the front door.
@@ -47,6 +49,10 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// How long a request may take, its body included.
     pub request_timeout: Duration,
+    /// The exchanges that wait to be kept in the request log at most; what comes beyond is counted.
+    pub requests_queue_max: usize,
+    /// The bytes of them at most.
+    pub requests_queue_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -56,6 +62,8 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             body_bytes_max: 16 * 1024 * 1024,
             request_timeout: Duration::from_secs(30),
+            requests_queue_max: REQUESTS_QUEUE_MAX,
+            requests_queue_bytes_max: REQUESTS_QUEUE_BYTES_MAX,
         }
     }
 }
@@ -78,6 +86,8 @@ pub struct App {
     pub keyring: Keyring,
     /// The settings.
     pub settings: std::sync::Arc<Settings>,
+    /// The exchanges that wait to be kept in the request log.
+    pub requests: Waiting,
 }
 
 impl App {
@@ -90,7 +100,8 @@ impl App {
     ) -> Result<Self, StoreError> {
         let keyring = Keyring::open(&store, clock.clone(), ids).await?;
         let provision = Provision::new(store, clock, ids);
-        Ok(Self { provision, keyring, settings: std::sync::Arc::new(settings) })
+        let requests = Waiting::new(settings.requests_queue_max, settings.requests_queue_bytes_max);
+        Ok(Self { provision, keyring, settings: std::sync::Arc::new(settings), requests })
     }
 }
 

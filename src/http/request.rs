@@ -1,6 +1,7 @@
 //! What is done to every request: an id, a time limit, a line in the log.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, to_bytes};
@@ -12,6 +13,7 @@ use serde_json::Value;
 use tracing::Instrument as _;
 
 use super::answer::{Failed, Failure, add_request_id};
+use super::requests::{Slot, Watched};
 use super::{App, origin, pull};
 use crate::scim::{ErrorKind, ScimError};
 
@@ -34,6 +36,8 @@ pub(super) struct Context {
     pub(super) from: Option<IpAddr>,
     /// When it arrived.
     pub(super) started: Option<Instant>,
+    /// What the extractors find out about it.
+    pub(super) slot: Arc<Slot>,
 }
 
 /// Watches over a request from its arrival to its answer.
@@ -45,6 +49,7 @@ pub(super) async fn watch(State(app): State<App>, mut request: Request, next: Ne
         ..origin::of(&app.settings, &request)
     };
     let id = context.id.clone();
+    let watched = Watched::of(&app, &request, &id, &context.slot);
     let method = request.method().clone();
     // The template, not the path: a client may put anything into an id.
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -58,6 +63,9 @@ pub(super) async fn watch(State(app): State<App>, mut request: Request, next: Ne
     let mut response = with_request_id(response, &id).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
+    }
+    if let Some(watched) = watched {
+        response = watched.answered(response).await;
     }
     let failed = response.extensions().get::<Failed>().and_then(|failed| failed.0.scim_type());
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

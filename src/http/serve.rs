@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use axum::ServiceExt;
 use axum::extract::Request;
@@ -24,6 +25,13 @@ const FINISH_RUNS_EVERY: Duration = Duration::from_secs(10);
 /// How often events that were committed get their links in the chain of the audit trail.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 
+/// How often exchanges that wait for the request log are kept: together, because on SQLite each transaction
+/// keeps requests waiting.
+const KEEP_REQUESTS_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a server that has ended takes at least to keep the exchanges that wait.
+const KEEP_REQUESTS_TIME_MIN: Duration = Duration::from_secs(2);
+
 /// How often a server looks for what was deleted and can no longer be restored, and for people who were
 /// suspended for long.
 const PURGE_EVERY: Duration = Duration::from_mins(1);
@@ -38,7 +46,8 @@ pub enum Stopped {
 }
 
 /// Serves until `stop` completes; then takes no more connections, finishes what is in flight within
-/// `grace`, keeps the last uses of keys and closes the database.
+/// `grace`, keeps the exchanges that wait for the request log and the last uses of keys, and closes the
+/// database.
 pub async fn serve(
     app: App,
     listener: TcpListener,
@@ -46,8 +55,12 @@ pub async fn serve(
     grace: Duration,
 ) -> std::io::Result<Stopped> {
     let (tell, stopping) = watch::channel(());
+    let end = Arc::new(OnceLock::new());
+    let known = Arc::clone(&end);
     let stopped = async move {
         stop.await;
+        // It is asked to stop once.
+        let _first = known.set(Instant::now() + grace);
         drop(tell);
     };
     let mut jobs = jobs(&app, &stopping);
@@ -61,6 +74,7 @@ pub async fn serve(
     };
     // What they are at is a transaction; another process goes on from the last one.
     jobs.shutdown().await;
+    keep_last_requests(&app, end.get().copied()).await;
     keep_uses(app.clone()).await;
     app.provision.store.close().await;
     ended
@@ -75,6 +89,7 @@ async fn after_stop(mut stopping: watch::Receiver<()>, grace: Duration) {
 fn jobs(app: &App, stopping: &watch::Receiver<()>) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
     jobs.spawn(every(KEEP_USES_EVERY, app.clone(), stopping.clone(), keep_uses));
+    jobs.spawn(every(KEEP_REQUESTS_EVERY, app.clone(), stopping.clone(), keep_requests));
     jobs.spawn(every(FINISH_RUNS_EVERY, app.clone(), stopping.clone(), finish_runs));
     jobs.spawn(every(SEAL_EVERY, app.clone(), stopping.clone(), seal));
     jobs.spawn(every(PURGE_EVERY, app.clone(), stopping.clone(), purge));
@@ -95,6 +110,19 @@ async fn every<F: Future<Output = ()>>(
             _ = ticks.tick() => job(app.clone()).await,
             _ = stopping.changed() => return,
         }
+    }
+}
+
+async fn keep_requests(app: App) {
+    app.requests.settle(&app.provision).await;
+}
+
+/// Keeps what waits for the request log when no more requests come.
+async fn keep_last_requests(app: &App, end: Option<Instant>) {
+    let left = end.map(|end| end.saturating_duration_since(Instant::now())).unwrap_or_default();
+    let left = left.max(KEEP_REQUESTS_TIME_MIN);
+    if tokio::time::timeout(left, app.requests.settle(&app.provision)).await.is_err() {
+        tracing::warn!("there was no time to write all of the request log");
     }
 }
 
@@ -123,7 +151,7 @@ async fn seal(app: App) {
     }
 }
 
-/// Deletes who was suspended for long, and removes what was deleted long ago.
+/// Deletes who was suspended for long, and removes what was deleted or asked long ago.
 async fn purge(app: App) {
     match app.provision.age_out().await {
         Ok(0) => {}
@@ -145,5 +173,9 @@ async fn purge(app: App) {
             let error = &error as &dyn Error;
             tracing::warn!(error, "what was deleted could not be removed; it is tried again");
         }
+    }
+    if let Err(error) = app.provision.purge_exchanges().await {
+        let error = &error as &dyn Error;
+        tracing::warn!(error, "the request log could not be shortened; it is tried again");
     }
 }

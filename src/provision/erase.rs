@@ -1,11 +1,11 @@
-//! Erasing one person's data: what the trail and the reports know of somebody who is gone.
+//! Erasing one person's data: what the trail, the reports and the request log know of somebody who is gone.
 //!
 //! The events stay, with their digests in the chain: who did something when, by which rule, to which id.
 //! What they say of the person is gone, and the salts with which it was digested are, too.
 
 use serde_json::json;
 
-use super::{Provision, Result, not_found, retention, trail, transact};
+use super::{Provision, Result, not_found, requests, retention, trail, transact};
 use crate::directory::{Account, AccountId, InstanceId};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::chain::{self, Waiting};
@@ -22,11 +22,13 @@ pub struct Erased {
     pub events: u64,
     /// The lines in the reports of runs.
     pub lines: u64,
+    /// The exchanges of the request log.
+    pub exchanges: u64,
 }
 
 impl Provision {
-    /// Removes a deleted account for good, if it is still there, and erases what the audit trail and the
-    /// reports of runs say of the person. The chain of the trail still holds.
+    /// Removes a deleted account for good, if it is still there, and erases what the audit trail, the
+    /// reports of runs and the request log say of the person. The chain of the trail still holds.
     ///
     /// Refused for who is not deleted, and for an id that the trail does not know.
     pub async fn erase(
@@ -68,6 +70,7 @@ async fn erase(
         return Err(ScimError::new(ErrorKind::InvalidValue, detail).into());
     }
     let gone = purge::deleted_accounts(tx, instance, &[person]).await?;
+    let exchanges = requests::erase(tx, author, instance, &gone, &[person.0]).await?;
     retention::remove_accounts(tx, author, instance, &gone).await?;
     // What is erased must be in the chain: an erased event could not be digested any more.
     while trail::seal_some(tx, instance, author.ids, Waiting::Patient).await? == BATCH_MAX {}
@@ -75,12 +78,14 @@ async fn erase(
         account: !gone.is_empty(),
         events: chain::erase(tx, instance, person.0, author.at).await?,
         lines: run_items::erase(tx, instance, person).await?,
+        exchanges,
     };
     if erased.events == 0 && !erased.account {
         return Err(not_found("account", &person.to_string()));
     }
     let event = author.change(ERASED, "account", person.0);
-    let after = Some(json!({ "events": erased.events, "reportLines": erased.lines }));
+    let after = Some(json!({ "events": erased.events, "reportLines": erased.lines,
+        "exchanges": erased.exchanges }));
     audit::append(tx, instance, &[audit::Event { after, ..event }]).await?;
     // Nobody sees what is erased without seeing why.
     trail::seal_some(tx, instance, author.ids, Waiting::Patient).await?;

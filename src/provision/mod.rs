@@ -30,6 +30,7 @@ pub mod reader;
 mod recreate;
 mod render;
 pub mod report;
+pub mod requests;
 mod required;
 mod resource;
 mod retention;

@@ -392,7 +392,7 @@ pub(super) async fn renewed(tx: &mut Tx, caller: &Caller) -> Result<Caller> {
     Ok(caller)
 }
 
-async fn create<R: Resource>(
+pub(super) async fn create<R: Resource>(
     tx: &mut Tx,
     caller: &Caller,
     author: &Author,
@@ -405,7 +405,7 @@ async fn create<R: Resource>(
     show::<R>(tx, caller, row, projection).await
 }
 
-async fn replace<R: Resource>(
+pub(super) async fn replace<R: Resource>(
     tx: &mut Tx,
     caller: &Caller,
     author: &Author,
@@ -421,7 +421,7 @@ async fn replace<R: Resource>(
     show::<R>(tx, caller, row, projection).await
 }
 
-async fn change<R: Resource>(
+pub(super) async fn change<R: Resource>(
     tx: &mut Tx,
     caller: &Caller,
     author: &Author,
@@ -440,7 +440,7 @@ async fn change<R: Resource>(
     R::render_changed(tx, caller, row, projection).await
 }
 
-async fn delete<R: Resource>(
+pub(super) async fn delete<R: Resource>(
     tx: &mut Tx,
     caller: &Caller,
     author: &Author,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::hand::CHOSEN_MAX;
-use super::{Provision, Result, manager, transact};
+use super::{Provision, Result, manager, requests, transact};
 use crate::directory::hand::Act;
 use crate::directory::{Account, AccountId, InstanceId, Retention};
 use crate::scim::{ErrorKind, ScimError};
@@ -204,6 +204,7 @@ pub(super) async fn remove_accounts(
     }
     let ids: Vec<Uuid> = gone.iter().map(|gone| gone.id).collect();
     purge::remove_accounts(tx, instance, &ids).await?;
+    requests::erase(tx, author, instance, gone, &ids).await?;
     manager::forget(tx, instance, author, &ids).await?;
     let event = |gone: &Gone| {
         let before = json!({ "userName": gone.name, "connection": gone.connection });

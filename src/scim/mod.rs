@@ -13,6 +13,7 @@ pub mod filter;
 pub mod fold;
 pub mod grammar;
 pub mod habits;
+pub mod mask;
 pub mod message;
 pub mod openapi;
 pub mod patch;

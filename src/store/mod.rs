@@ -11,6 +11,7 @@ pub mod claims;
 pub mod connections;
 pub mod dialect;
 pub mod documents;
+pub mod exchanges;
 pub mod feed;
 pub mod fields;
 pub mod groups;

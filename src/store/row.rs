@@ -13,8 +13,9 @@ use crate::directory::source::Outcome;
 use crate::directory::{
     AccountId, ApprovalId, ApprovalState, ConnectionId, ConnectionKind, ConnectionStatus,
     DeleteAfter, Entering, GroupId, HandWord, Incomplete, InstanceId, KeyId, MemberId, MemberKind,
-    PickUp, Profile, Recreate, Retention, RunId, Scope, SeatPolicy, Status, StatusReason, TenantId,
-    Timestamp, Waiting, ids::AuditId,
+    PickUp, Profile, Recreate, RequestDays, Retention, RunId, Scope, SeatPolicy, Status,
+    StatusReason, TenantId, Timestamp, Waiting,
+    ids::{AuditId, ExchangeId},
 };
 use crate::scim::definition::Holder;
 use crate::scim::schemas::Password;
@@ -94,6 +95,7 @@ ids!(
     ApprovalId,
     AuditId,
     ConnectionId,
+    ExchangeId,
     GroupId,
     InstanceId,
     KeyId,
@@ -159,6 +161,13 @@ impl Column for Option<Timestamp> {
 }
 
 impl Column for Retention {
+    fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
+        let days: i64 = row.get(column)?;
+        Self::parse(days).ok_or_else(|| corrupt(column, format!("{days} days")))
+    }
+}
+
+impl Column for RequestDays {
     fn read(row: &Row, column: &'static str) -> Result<Self, StoreError> {
         let days: i64 = row.get(column)?;
         Self::parse(days).ok_or_else(|| corrupt(column, format!("{days} days")))

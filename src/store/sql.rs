@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use crate::directory::{
     AccountId, ApprovalId, ConnectionId, GroupId, InstanceId, KeyId, MemberId, RunId, TenantId,
-    Timestamp, ids::AuditId,
+    Timestamp,
+    ids::{AuditId, ExchangeId},
 };
 use crate::scim::sort::Key;
 
@@ -192,6 +193,7 @@ bind_ids!(
     ApprovalId,
     AuditId,
     ConnectionId,
+    ExchangeId,
     GroupId,
     InstanceId,
     KeyId,
