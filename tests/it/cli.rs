@@ -5,6 +5,7 @@ mod migration;
 mod place;
 mod policies;
 mod reader;
+mod requests;
 mod retention;
 mod undo;
 

@@ -41,6 +41,7 @@ mod pull_api;
 mod pull_remote;
 mod questions;
 mod recreate;
+mod requests;
 mod retention;
 mod rules;
 mod rules_cost;

@@ -266,13 +266,15 @@ fn every_limit_has_its_value() {
     let parts = [
         ("docs/directory-api.md", limits_of_readers()),
         ("docs/migration.md", limits_of_migrations()),
+        ("docs/requests.md", limits_of_the_request_log()),
     ];
     for (page, limits) in &parts {
         let rows = rows_of(page);
         for (name, label, value) in limits {
             let row = rows.iter().find(|row| row[0] == *label);
             let row = row.unwrap_or_else(|| panic!("{page} says nothing of {name}"));
-            assert_eq!(row[1], printed(number(*value)), "{label}");
+            let said = row[1].split(' ').next().unwrap().trim_end_matches(',');
+            assert_eq!(said, printed(number(*value)), "{label}");
         }
     }
     // Bounds of the command line and of single statements, which no client meets.
@@ -312,6 +314,31 @@ fn limits_of_readers() -> Vec<Limit> {
             "READER_PAGE_MAX",
             "rows on a page, or events behind changes, at most",
             number(READER_PAGE_MAX),
+        ),
+    ]
+}
+
+/// The limits of the request log.
+fn limits_of_the_request_log() -> Vec<Limit> {
+    use scimd::http::{REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX};
+    use scimd::provision::requests::EXCHANGE_BODY_BYTES_MAX;
+    vec![
+        (
+            "REQUESTS_DAYS_DEFAULT",
+            "days for which the request log is kept, unless they are set",
+            number(retention::REQUESTS_DAYS_DEFAULT),
+        ),
+        (
+            "REQUESTS_DAYS_MAX",
+            "days for which the request log can be kept",
+            number(retention::REQUESTS_DAYS_MAX),
+        ),
+        ("EXCHANGE_BODY_BYTES_MAX", "bytes of a body that are kept", EXCHANGE_BODY_BYTES_MAX),
+        ("REQUESTS_QUEUE_MAX", "exchanges that wait to be written", REQUESTS_QUEUE_MAX),
+        (
+            "REQUESTS_QUEUE_BYTES_MAX",
+            "bytes of exchanges that wait to be written",
+            REQUESTS_QUEUE_BYTES_MAX,
         ),
     ]
 }

@@ -7,8 +7,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use super::Database;
 use super::rules::literal;
 
-/// What says what was, for ever: the audit trail and the reports of runs.
-const HISTORY: &[&str] = &["audit_events", "run_items"];
+/// What says what was: the audit trail, the reports of runs, the request log.
+const HISTORY: &[&str] = &["audit_events", "exchanges", "run_items"];
 
 /// How many rows name an id in which column, outside of what is history.
 pub(crate) async fn mentions(database: &Database, id: &str) -> BTreeMap<String, i64> {
