@@ -23,8 +23,3 @@ INSERT INTO api_keys_anew (instance_id, id, connection_id, name, token_hash, cre
 DROP TABLE api_keys;
 
 ALTER TABLE api_keys_anew RENAME TO api_keys;
-
--- Reports are read in the order of their ids, page by page.
-DROP INDEX accounts_by_manager;
-CREATE INDEX accounts_by_manager ON accounts (instance_id, manager_id, id)
-    WHERE manager_id IS NOT NULL;

@@ -404,7 +404,6 @@ both! {
         let somebody = mirror.accounts.keys().next().unwrap().clone();
         let mut all = list(&format!("/groups/{group}/members?limit=1")).await;
         all.extend(list(&format!("/accounts/{somebody}/groups")).await);
-        all.extend(list(&format!("/accounts/{somebody}/reports")).await);
         all.extend(list("/accounts?userName=u1").await);
         assert_narrow(&database, &all.into_iter().collect()).await;
     }
