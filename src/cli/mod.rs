@@ -14,6 +14,7 @@ mod connections;
 mod csv;
 mod fields;
 mod groups;
+mod guard;
 mod input;
 mod keys;
 mod licence;
@@ -237,6 +238,11 @@ impl Cli {
             Command::Approvals(command) => {
                 let mut session = Session::existing(settings, program, out).await?;
                 approvals::run(&mut session, command).await?;
+                session.close().await
+            }
+            Command::Guard(command) => {
+                let mut session = Session::existing(settings, program, out).await?;
+                guard::run(&mut session, command).await?;
                 session.close().await
             }
         }

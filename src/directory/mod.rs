@@ -14,6 +14,7 @@ pub mod hand;
 pub mod ids;
 pub mod licence;
 pub mod mapping;
+pub mod push_guard;
 pub mod retention;
 pub mod rules;
 pub mod schedule;
@@ -34,6 +35,7 @@ pub use ids::{
 };
 pub use licence::{Licence, SeatPolicy};
 pub use mapping::Mapping;
+pub use push_guard::{LossKind, Losses, PushGuard};
 pub use retention::{DeleteAfter, Retention};
 pub use schedule::{Rhythm, Schedule, ScheduleError, Window};
 pub use source::{LastPull, Pull, SourceSettings};

@@ -57,6 +57,7 @@ impl FromRequestParts<App> for Authorized {
             key: found.key.id,
             client: agent.map(shortened),
             request_id: Some(context.id),
+            ahead: crate::directory::Losses::default(),
             base: context.base,
         };
         caller.recognise_agent(agent.unwrap_or_default());

@@ -12,6 +12,7 @@ pub mod dialect;
 pub mod documents;
 pub mod fields;
 pub mod groups;
+pub mod guard;
 pub mod instances;
 pub mod keys;
 pub mod licences;
