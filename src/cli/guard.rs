@@ -5,9 +5,11 @@ use std::io;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
+use super::Outcome;
 use super::args::{ConnectionArg, DecideArgs, GuardCommand, LimitArgs, ShowGuardArgs};
-use super::output::{Text, or_dash, private_file};
-use super::session::{Session, plain, quoted};
+use super::config::Settings;
+use super::output::{Output, Text, or_dash, private_file};
+use super::session::{Program, Session, plain, quoted};
 use crate::directory::{Connection, LossKind, Losses, PushGuard};
 use crate::provision::guard::{
     Decided, Deciding, GUARD_PAGE, GuardState, HeldChange, HeldDecision, HeldMark,
@@ -15,7 +17,19 @@ use crate::provision::guard::{
 use crate::provision::settings::SettingsChange;
 use crate::store::guard::{Holding, People};
 
-pub(super) async fn run(session: &mut Session<'_>, command: GuardCommand) -> Result<()> {
+/// Opens the database, and does what a command says.
+pub(super) async fn command(
+    settings: Settings,
+    program: Program,
+    out: &mut Output,
+    command: GuardCommand,
+) -> Result<Outcome> {
+    let mut session = Session::existing(settings, program, out).await?;
+    run(&mut session, command).await?;
+    session.close().await
+}
+
+async fn run(session: &mut Session<'_>, command: GuardCommand) -> Result<()> {
     match command {
         GuardCommand::List { at } => list(session, at.instance.as_deref()).await,
         GuardCommand::Show(wanted) => match &wanted.csv {
@@ -80,7 +94,12 @@ fn lost(lost: Losses) -> String {
 
 fn listed(kinds: &[(i64, &str)], none: &str) -> String {
     let some = kinds.iter().filter(|(count, _)| *count > 0);
-    let words: Vec<_> = some.map(|(count, kind)| format!("{count} {kind}")).collect();
+    let words: Vec<_> = some
+        .map(|(count, kind)| match count {
+            1 => format!("1 {}", kind.trim_end_matches('s')),
+            count => format!("{count} {kind}"),
+        })
+        .collect();
     if words.is_empty() { none.to_owned() } else { words.join(", ") }
 }
 
@@ -214,11 +233,11 @@ async fn decide(
     let after = session.provision.guard_state(&connection).await.map_err(plain)?;
     let json = json!({ "decided": decided, "before": before.people, "after": after.people });
     let done = match decision {
-        HeldDecision::Apply => "applied",
-        HeldDecision::Discard => "discarded",
+        HeldDecision::Apply => "Applied",
+        HeldDecision::Discard => "Discarded",
     };
     session.out.show(&json, |text| {
-        text.line(format!("{} were {done}.", sum(&decided)))?;
+        text.line(format!("{done}: {}.", sum(&decided)))?;
         text.fields(&[
             ("before", people(before.people)),
             ("after", people(after.people)),
@@ -238,7 +257,7 @@ fn sum(decided: &Decided) -> String {
         (decided.group_deletions, "group deletions"),
         (decided.removals, "removals"),
     ];
-    listed(&kinds, "No changes")
+    listed(&kinds, "nothing")
 }
 
 /// Says what a decision would come to.
@@ -273,7 +292,9 @@ async fn foresee(
             ("after", people(after)),
         ])?;
         if !exact {
-            text.line("Who would leave the scope with a group is not counted: these are too many.")?;
+            text.line(
+                "Who would leave the scope with a group is not counted: these are too many.",
+            )?;
         }
         if wanted.id.is_some() {
             text.line("The numbers are of all that is held.")?;
@@ -293,7 +314,9 @@ async fn set(session: &mut Session<'_>, wanted: LimitArgs) -> Result<()> {
     let window = match wanted.window {
         None => old.window_minutes,
         Some(span) if span.ms % 60_000 == 0 => span.ms / 60_000,
-        Some(_) => bail!("the window must be a number of whole minutes: write it as 30m, 24h or 7d"),
+        Some(_) => {
+            bail!("the window must be a number of whole minutes: write it as 30m, 24h or 7d")
+        }
     };
     let guard = PushGuard {
         on: wanted.on || (old.on && !wanted.off),

@@ -160,8 +160,7 @@ impl Cli {
                 quickstart::prepare(&settings, &store, &program, address, out).await?;
                 Outcome::serve(settings, store, listener)
             }
-            Command::Config(command) => {
-                let args::ConfigCommand::Show = command;
+            Command::Config(args::ConfigCommand::Show) => {
                 show(&settings, out)?;
                 Ok(Outcome::Done)
             }
@@ -240,11 +239,7 @@ impl Cli {
                 approvals::run(&mut session, command).await?;
                 session.close().await
             }
-            Command::Guard(command) => {
-                let mut session = Session::existing(settings, program, out).await?;
-                guard::run(&mut session, command).await?;
-                session.close().await
-            }
+            Command::Guard(command) => guard::command(settings, program, out, command).await,
         }
     }
 }

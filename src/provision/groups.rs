@@ -217,6 +217,7 @@ impl Resource for Groups {
             // To the client it is new: it has those members that it is created with.
             Some(holder) if guard::is_gone_to::<Self>(&holder, caller) => {
                 let members = MemberChange::replace_by(sent.members.unwrap_or_default());
+                let holder = guard::without_the_gone(tx, caller, author, holder).await?;
                 keep(tx, caller, author, holder, group.document, members).await
             }
             _ => Err(taken("displayName", &group.display_name, "group")),

@@ -12,12 +12,11 @@ use super::{Caller, Provision, Result, standing, transact};
 use crate::directory::push_guard::{
     GUARD_TOTAL_MINUTES, GUARD_WINDOW_MINUTES_MAX, LossKind, Losses, PushGuard,
 };
-use crate::directory::{
-    Account, ConnectionKind, Group, InstanceId, MemberId, Timestamp,
-};
+use crate::directory::{Account, ConnectionKind, Group, InstanceId, MemberId, Timestamp};
+use crate::store::Tx;
 use crate::store::audit::{self, Author, Category};
 use crate::store::guard::{self, Total};
-use crate::store::Tx;
+use crate::store::held as rows;
 
 mod decide;
 mod held;
@@ -114,10 +113,13 @@ async fn over(
     }
     let old = Timestamp(at.0 - GUARD_TOTAL_MINUTES * 60_000);
     let remembered = guard::total(tx, instance, connection, kind).await?;
-    if let Some(Total { total, .. }) = remembered.filter(|total| total.counted_at >= old)
-        && !limits.is_over_percent(losses, lost + total)
-    {
-        return Ok(None);
+    if let Some(Total { total, counted_at }) = remembered.filter(|one| one.counted_at >= old) {
+        // What was lost since is in that total still. Whether it really is too much is counted below.
+        let since = since.max(Timestamp(counted_at.0 - 1));
+        let since = guard::lost(tx, instance, connection, kind, since, most).await?;
+        if !limits.is_over_percent(losses, total + lost - since) {
+            return Ok(None);
+        }
     }
     let mut total = guard::count_total(tx, instance, connection, kind).await?;
     if made == Made::Already {
@@ -233,8 +235,23 @@ pub(super) async fn hold_removals(
     group: &Group,
     members: &[MemberId],
 ) -> Result<()> {
-    guard::hold_members(tx, instance, group.id, members, author.at).await?;
+    rows::hold_members(tx, instance, group.id, members, author.at).await?;
     say(tx, instance, &holder_of(author), group, members, "group.member_removal_held").await
+}
+
+/// Holds that those leave a group whom its client has deleted, too: it creates the group anew, without them.
+pub(super) async fn without_the_gone(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    group: Group,
+) -> Result<Group> {
+    let gone = rows::gone_members(tx, caller.instance, group.id).await?;
+    if gone.is_empty() {
+        return Ok(group);
+    }
+    hold_removals(tx, caller.instance, author, &group, &gone).await?;
+    Ok(Group { removals_held_at: group.removals_held_at.or(Some(author.at)), ..group })
 }
 
 /// Lets members stay whom the client adds again, or an administrator keeps, while the guard holds that they
@@ -249,12 +266,12 @@ pub(super) async fn keep_members(
     if group.removals_held_at.is_none() || members.is_empty() {
         return Ok((false, group.removals_held_at));
     }
-    let kept = guard::keep_members(tx, instance, group.id, members).await?;
+    let kept = rows::keep_members(tx, instance, group.id, members).await?;
     if kept.is_empty() {
         return Ok((false, group.removals_held_at));
     }
     say(tx, instance, author, group, &kept, "group.member_kept").await?;
-    let others = guard::held_members(tx, instance, group.id, None, 1).await?;
+    let others = rows::held_members(tx, instance, group.id, None, 1).await?;
     Ok((true, group.removals_held_at.filter(|_| !others.is_empty())))
 }
 

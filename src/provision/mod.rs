@@ -15,6 +15,7 @@ pub mod guard;
 mod hand;
 mod licence;
 mod list;
+mod local;
 pub mod lookups;
 mod manager;
 pub mod mapping;

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::claims::{self, reach, take_up};
 use super::resource::{Resource, finish, finish_all, holder, show};
 use super::{
-    Caller, Provision, Result, Shown, Sought, conflict_on, guard, manager, mapping, recreate,
-    render, required, standing, taken, transact,
+    Caller, Result, Shown, Sought, conflict_on, guard, manager, mapping, recreate, render,
+    required, standing, taken,
 };
 use crate::clock::Ids;
 use crate::directory::rules::{Claim, overtaken};
@@ -32,7 +32,7 @@ use crate::scim::{Document, ScimError};
 use crate::store::audit::Author;
 use crate::store::query::{Column, Narrow, Table};
 use crate::store::waist::StillTable;
-use crate::store::{StoreError, Tx, accounts, licences, memberships, schemas};
+use crate::store::{StoreError, Tx, accounts, licences, memberships};
 use uuid::Uuid;
 
 /// How often a creation looks again when the holder of its name vanishes in between.
@@ -349,42 +349,6 @@ async fn admit(tx: &mut Tx, caller: &Caller, author: &Author, new: &mut [Account
     Ok(true)
 }
 
-impl Provision {
-    /// Creates an account that no connection owns: a person whom the intranet knows already.
-    pub async fn create_local_account(
-        &self,
-        instance: InstanceId,
-        author: &Author,
-        document: Document,
-    ) -> Result<Account> {
-        let mut account = Account::blank(AccountId(self.ids.fresh()), author.at);
-        account.document = document;
-        account.document.entry("active").or_insert(Value::Bool(true));
-        derive(&mut account)?;
-        transact!(self.store, Some(instance), |tx| {
-            insert_local(&mut tx, instance, author, account.clone()).await
-        })
-    }
-}
-
-async fn insert_local(
-    tx: &mut Tx,
-    instance: InstanceId,
-    author: &Author,
-    mut account: Account,
-) -> Result<Account> {
-    let schemas = Arc::new(schemas::of_instance(tx, instance).await?);
-    let one = std::slice::from_mut(&mut account);
-    let misses = mapping::apply(tx, instance, None, 0, &schemas, one).await?;
-    if !accounts::insert(tx, instance, one).await? {
-        return Err(taken("userName", &account.user_name, "account"));
-    }
-    misses.keep(tx, instance, author.at).await?;
-    standing::settle_new(tx, instance, author, one).await?;
-    finish::<Users>(tx, instance, &schemas, author, None, &account, "created").await?;
-    Ok(account)
-}
-
 /// Keeps a new document of an account; writes nothing if nothing is new.
 async fn keep(
     tx: &mut Tx,
@@ -479,7 +443,7 @@ pub(super) fn replaced(habits: &Habits, before: &Account, mut document: Document
 }
 
 /// Reads out of the document what the directory keeps in columns of its own, and applies the rules.
-fn derive(account: &mut Account) -> Result<()> {
+pub(super) fn derive(account: &mut Account) -> Result<()> {
     require_fitting(&account.document)?;
     let enterprise = account.document.get(schema_urns::ENTERPRISE_USER);
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);

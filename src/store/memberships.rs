@@ -3,9 +3,10 @@
 
 use std::collections::HashSet;
 
-use super::query::{Seen, UNPROTECTED, Viewer, push_member_visible, push_visible};
+use super::query::Viewer;
 use super::row::{Count, Id, Record, Row};
 use super::sql::Bind;
+use super::visible::{Seen, UNPROTECTED, push_member_visible, push_visible};
 use super::{BATCH_MAX, Sql, StoreError, Tx};
 use uuid::Uuid;
 

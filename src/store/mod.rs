@@ -13,6 +13,7 @@ pub mod documents;
 pub mod fields;
 pub mod groups;
 pub mod guard;
+pub mod held;
 pub mod instances;
 pub mod keys;
 pub mod licences;
@@ -37,6 +38,7 @@ pub mod sql;
 pub mod tenants;
 pub mod tombstones;
 pub mod unique;
+mod visible;
 pub mod waist;
 
 pub use row::Record;

@@ -20,6 +20,7 @@ mod csv_batch;
 mod durability;
 mod filters;
 mod fuzz;
+mod guard;
 mod hand;
 mod judges;
 mod keys;

@@ -15,7 +15,8 @@ use super::held::{GUARD_PAGE, GuardState, Stage, state};
 use super::keep_members;
 use crate::directory::{Account, Connection, Group, Scope};
 use crate::store::audit::{self, Author, Category};
-use crate::store::guard::{self, Locked, People, Wanted};
+use crate::store::guard::{self, People};
+use crate::store::held::{self as rows, Locked, Wanted};
 use crate::store::{Tx, groups};
 
 /// What is held that a preview goes through at most, where the scope of a connection has sync groups;
@@ -208,16 +209,16 @@ async fn first(tx: &mut Tx, connection: &Connection, at: Deciding) -> Result<Opt
     Ok(match at.stage {
         None => None,
         Some(Stage::Suspensions) => {
-            guard::suspended(tx, wanted, Locked::No).await?.first().map(|account| account.id.0)
+            rows::suspended(tx, wanted, Locked::No).await?.first().map(|account| account.id.0)
         }
         Some(Stage::Deletions) => {
-            guard::deleted(tx, wanted, Locked::No).await?.first().map(|account| account.id.0)
+            rows::deleted(tx, wanted, Locked::No).await?.first().map(|account| account.id.0)
         }
         Some(Stage::Removals) => {
-            guard::left_groups(tx, wanted, Locked::No).await?.first().map(|group| group.id.0)
+            rows::left_groups(tx, wanted, Locked::No).await?.first().map(|group| group.id.0)
         }
         Some(Stage::GroupDeletions) => {
-            guard::deleted_groups(tx, wanted, Locked::No).await?.first().map(|group| group.id.0)
+            rows::deleted_groups(tx, wanted, Locked::No).await?.first().map(|group| group.id.0)
         }
     })
 }
@@ -269,11 +270,11 @@ async fn suspensions(
     wanted: Wanted,
     decision: HeldDecision,
 ) -> Result<Paged> {
-    let held = guard::suspended(tx, wanted, Locked::Yes).await?;
+    let held = rows::suspended(tx, wanted, Locked::Yes).await?;
     match decision {
         HeldDecision::Apply => {
             let ids: Vec<_> = held.iter().map(|account| account.id).collect();
-            guard::release_suspensions(tx, wanted.instance, &ids).await?;
+            rows::release_suspensions(tx, wanted.instance, &ids).await?;
             let released = |was: &Account| Account { suspension_held_at: None, ..was.clone() };
             let moving = held.iter().map(|was| (was, released(was))).collect();
             let cause = |_: &Account| json!({ "guard": "applied" });
@@ -291,7 +292,7 @@ async fn deletions(
     wanted: Wanted,
     decision: HeldDecision,
 ) -> Result<Paged> {
-    let held = guard::deleted(tx, wanted, Locked::Yes).await?;
+    let held = rows::deleted(tx, wanted, Locked::Yes).await?;
     match decision {
         HeldDecision::Apply if held.is_empty() => {}
         HeldDecision::Apply => {
@@ -348,16 +349,16 @@ async fn removals(
     decision: HeldDecision,
 ) -> Result<Paged> {
     let one = Wanted { limit: 1, ..wanted };
-    let Some(group) = guard::left_groups(tx, one, Locked::Yes).await?.pop() else {
+    let Some(group) = rows::left_groups(tx, one, Locked::Yes).await?.pop() else {
         return Ok(Paged::default());
     };
     let instance = wanted.instance;
-    let held = guard::held_members(tx, instance, group.id, None, wanted.limit).await?;
+    let held = rows::held_members(tx, instance, group.id, None, wanted.limit).await?;
     let ids: Vec<_> = held.iter().map(|member| member.id).collect();
     let mut out_of_scope = 0;
     match decision {
         HeldDecision::Apply => {
-            let taken = guard::take_out(tx, instance, group.id, &ids).await?;
+            let taken = rows::take_out(tx, instance, group.id, &ids).await?;
             let events: Vec<_> = taken
                 .iter()
                 .map(|(member, _)| {
@@ -373,7 +374,7 @@ async fn removals(
             keep_members(tx, instance, author, &group, &ids).await?;
         }
     }
-    let again = !guard::held_members(tx, instance, group.id, None, 1).await?.is_empty();
+    let again = !rows::held_members(tx, instance, group.id, None, 1).await?.is_empty();
     let after = Group {
         removals_held_at: group.removals_held_at.filter(|_| again),
         version: group.version + 1,
@@ -391,7 +392,7 @@ async fn group_deletions(
     wanted: Wanted,
     decision: HeldDecision,
 ) -> Result<Paged> {
-    let held = guard::deleted_groups(tx, wanted, Locked::Yes).await?;
+    let held = rows::deleted_groups(tx, wanted, Locked::Yes).await?;
     let mut out_of_scope = 0;
     if held.is_empty() {
         return Ok(Paged::default());

@@ -9,7 +9,8 @@ use super::super::{Provision, Result};
 use crate::directory::push_guard::{LossKind, Losses, PushGuard};
 use crate::directory::{Account, Connection, Group, Status, Timestamp};
 use crate::store::Tx;
-use crate::store::guard::{self, Holding, Locked, People, Wanted};
+use crate::store::guard::{self, Holding, People};
+use crate::store::held::{self as rows, Locked, Wanted};
 
 /// What is held that one page of a list has at most, and one transaction of a decision.
 pub const GUARD_PAGE: i64 = 200;
@@ -179,15 +180,15 @@ async fn list(
     let wanted = Wanted { instance, connection: id, only: None, after: place, limit };
     Ok(match stage {
         Stage::Suspensions => {
-            let accounts = guard::suspended(tx, wanted, Locked::No).await?;
+            let accounts = rows::suspended(tx, wanted, Locked::No).await?;
             accounts.iter().map(|account| of_account(stage, account)).collect()
         }
         Stage::Deletions => {
-            let accounts = guard::deleted(tx, wanted, Locked::No).await?;
+            let accounts = rows::deleted(tx, wanted, Locked::No).await?;
             accounts.iter().map(|account| of_account(stage, account)).collect()
         }
         Stage::GroupDeletions => {
-            let groups = guard::deleted_groups(tx, wanted, Locked::No).await?;
+            let groups = rows::deleted_groups(tx, wanted, Locked::No).await?;
             groups.iter().map(of_group).collect()
         }
         Stage::Removals => removals(tx, wanted, after).await?,
@@ -232,11 +233,11 @@ async fn removals(tx: &mut Tx, wanted: Wanted, after: Option<HeldMark>) -> Resul
     let within = after.and_then(|after| Some((after.id, after.member?)));
     if let Some((group, member)) = within {
         let only = Wanted { only: Some(group), after: None, ..wanted };
-        for group in guard::left_groups(tx, only, Locked::No).await? {
+        for group in rows::left_groups(tx, only, Locked::No).await? {
             members(tx, wanted, &group, Some(member), &mut found).await?;
         }
     }
-    for group in guard::left_groups(tx, wanted, Locked::No).await? {
+    for group in rows::left_groups(tx, wanted, Locked::No).await? {
         members(tx, wanted, &group, None, &mut found).await?;
     }
     Ok(found)
@@ -253,7 +254,7 @@ async fn members(
     if left <= 0 {
         return Ok(());
     }
-    let held = guard::held_members(tx, wanted.instance, group.id, after, left).await?;
+    let held = rows::held_members(tx, wanted.instance, group.id, after, left).await?;
     found.extend(held.into_iter().map(|member| HeldChange {
         kind: LossKind::Removal,
         of: "member",
