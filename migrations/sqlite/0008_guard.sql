@@ -19,6 +19,10 @@ CREATE INDEX groups_by_held_deletion ON groups (instance_id, connection_id, id)
     WHERE deletion_held_at IS NOT NULL AND deleted_at IS NULL;
 CREATE INDEX groups_by_held_removals ON groups (instance_id, connection_id, id)
     WHERE removals_held_at IS NOT NULL AND deleted_at IS NULL;
+-- Who belongs to which groups is told by this index alone, also to a client that has taken somebody out.
+DROP INDEX memberships_by_member;
+CREATE INDEX memberships_by_member
+    ON memberships (instance_id, member_id, group_id, removal_held_at);
 CREATE INDEX memberships_by_held_removal ON memberships (instance_id, group_id, member_id)
     WHERE removal_held_at IS NOT NULL;
 

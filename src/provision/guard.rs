@@ -96,8 +96,8 @@ async fn over(
 ) -> Result<Option<Over>> {
     let (instance, connection) = (caller.instance, caller.connection);
     let limits = caller.settings.guard;
-    let (since, most) = (limits.since(at), limits.count_max(kind) + 1);
-    let lost = guard::lost(tx, instance, connection, kind, since, most).await?;
+    let since = limits.since(at);
+    let lost = guard::lost(tx, instance, connection, kind, since).await?;
     let ahead = caller.ahead.of(kind);
     let losses = lost + count.max(ahead);
     let over = |tripped, present| Some(Over { kind, tripped, losses, present });
@@ -116,7 +116,7 @@ async fn over(
     if let Some(Total { total, counted_at }) = remembered.filter(|one| one.counted_at >= old) {
         // What was lost since is in that total still. Whether it really is too much is counted below.
         let since = since.max(Timestamp(counted_at.0 - 1));
-        let since = guard::lost(tx, instance, connection, kind, since, most).await?;
+        let since = guard::lost(tx, instance, connection, kind, since).await?;
         if !limits.is_over_percent(losses, total + lost - since) {
             return Ok(None);
         }
@@ -127,10 +127,7 @@ async fn over(
     }
     guard::keep_total(tx, instance, connection, kind, Total { total, counted_at: at }).await?;
     let present = lost + total;
-    Ok(limits
-        .is_over_percent(losses, present)
-        .then_some(())
-        .and_then(|()| over(false, Some(present))))
+    Ok(if limits.is_over_percent(losses, present) { over(false, Some(present)) } else { None })
 }
 
 /// Says that the guard has begun to hold losses of a kind.

@@ -8,22 +8,19 @@ use super::row::{Count, Record, Row};
 use super::{Sql, StoreError, Tx};
 use crate::directory::{ConnectionId, GroupId, InstanceId, LossKind, Timestamp};
 
-/// How many losses of a kind there were since a time; it looks at `most` of them.
+/// How many losses of a kind there were since a time: as many rows as came through, which the limit bounds.
 pub async fn lost(
     tx: &mut Tx,
     instance: InstanceId,
     connection: ConnectionId,
     kind: LossKind,
     since: Timestamp,
-    most: i64,
 ) -> Result<i64, StoreError> {
     let sql = Sql::new(
-        "SELECT CAST(COALESCE(SUM(l.losses), 0) AS BIGINT) AS n FROM (SELECT losses \
-         FROM guard_losses WHERE instance_id = $1 AND connection_id = $2 AND kind = $3 AND at > $4 \
-         ORDER BY at DESC LIMIT $5) l",
+        "SELECT CAST(COALESCE(SUM(losses), 0) AS BIGINT) AS n FROM guard_losses \
+         WHERE instance_id = $1 AND connection_id = $2 AND kind = $3 AND at > $4",
     );
-    let sql = sql.bind(instance).bind(connection).bind(kind.word()).bind(since).bind(most);
-    count(tx, sql).await
+    count(tx, sql.bind(instance).bind(connection).bind(kind.word()).bind(since)).await
 }
 
 /// Keeps that something was lost.
@@ -61,8 +58,7 @@ pub async fn has_losses_before(
     before: Timestamp,
 ) -> Result<bool, StoreError> {
     let sql = Sql::new(
-        "SELECT COUNT(*) AS n FROM (SELECT 1 FROM guard_losses WHERE instance_id = $1 AND at < $2 \
-         LIMIT 1) l",
+        "SELECT CAST(1 AS BIGINT) AS n FROM guard_losses WHERE instance_id = $1 AND at < $2 LIMIT 1",
     );
     Ok(count(tx, sql.bind(instance).bind(before)).await? > 0)
 }
@@ -274,26 +270,45 @@ pub async fn is_holding(
     connection: ConnectionId,
     kind: LossKind,
 ) -> Result<bool, StoreError> {
-    let sql = match kind {
-        LossKind::Suspension => Sql::new(
-            "SELECT COUNT(*) AS n FROM (SELECT 1 FROM accounts WHERE instance_id = $1 \
+    let accounts_suspended = || {
+        Sql::new(
+            "SELECT CAST(1 AS BIGINT) AS n FROM accounts WHERE instance_id = $1 \
              AND connection_id = $2 AND deleted_at IS NULL AND suspension_held_at IS NOT NULL \
-             LIMIT 1) h",
-        ),
-        LossKind::Deletion => Sql::new(
-            "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM accounts WHERE instance_id = $1 \
-             AND connection_id = $2 AND deleted_at IS NULL AND deletion_held_at IS NOT NULL \
-             LIMIT 1) a) + (SELECT COUNT(*) FROM (SELECT 1 FROM groups WHERE instance_id = $1 \
-             AND connection_id = $2 AND deleted_at IS NULL AND deletion_held_at IS NOT NULL \
-             LIMIT 1) g) AS n",
-        ),
-        LossKind::Removal => Sql::new(
-            "SELECT COUNT(*) AS n FROM (SELECT 1 FROM groups WHERE instance_id = $1 \
-             AND connection_id = $2 AND deleted_at IS NULL AND removals_held_at IS NOT NULL \
-             LIMIT 1) h",
-        ),
+             LIMIT 1",
+        )
     };
-    Ok(count(tx, sql.bind(instance).bind(connection)).await? > 0)
+    let accounts_deleted = || {
+        Sql::new(
+            "SELECT CAST(1 AS BIGINT) AS n FROM accounts WHERE instance_id = $1 \
+             AND connection_id = $2 AND deleted_at IS NULL AND deletion_held_at IS NOT NULL \
+             LIMIT 1",
+        )
+    };
+    let groups_deleted = || {
+        Sql::new(
+            "SELECT CAST(1 AS BIGINT) AS n FROM groups WHERE instance_id = $1 \
+             AND connection_id = $2 AND deleted_at IS NULL AND deletion_held_at IS NOT NULL \
+             LIMIT 1",
+        )
+    };
+    let groups_left = || {
+        Sql::new(
+            "SELECT CAST(1 AS BIGINT) AS n FROM groups WHERE instance_id = $1 \
+             AND connection_id = $2 AND deleted_at IS NULL AND removals_held_at IS NOT NULL \
+             LIMIT 1",
+        )
+    };
+    let statements = match kind {
+        LossKind::Suspension => vec![accounts_suspended()],
+        LossKind::Deletion => vec![accounts_deleted(), groups_deleted()],
+        LossKind::Removal => vec![groups_left()],
+    };
+    for sql in statements {
+        if count(tx, sql.bind(instance).bind(connection)).await? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// How many members a group has.

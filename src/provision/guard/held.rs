@@ -157,7 +157,7 @@ pub(super) async fn state(
     let (instance, id, limits) = (connection.instance, connection.id, connection.settings.guard);
     let mut lost = [0; 3];
     for (lost, &kind) in lost.iter_mut().zip(LossKind::ALL) {
-        *lost = guard::lost(tx, instance, id, kind, limits.since(now), i64::MAX).await?;
+        *lost = guard::lost(tx, instance, id, kind, limits.since(now)).await?;
     }
     let [suspensions, deletions, removals] = lost;
     Ok(GuardState {
