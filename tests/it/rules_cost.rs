@@ -109,8 +109,9 @@ impl<'a> Directory<'a> {
         let guard = Some(PushGuard { percent_max: 100, ..PushGuard::default() });
         let change = SettingsChange { guard, ..SettingsChange::default() };
         let provision = &test.app.provision;
-        let set = provision.set_connection_settings(&provision.operator(), &connection, change);
-        let connection = set.await.unwrap().connection;
+        let author = provision.operator();
+        let set = provision.set_connection_settings(&author, &connection, change).await;
+        let connection = set.unwrap().connection;
         let mut ids = Vec::new();
         for name in ["ann", "bob", "cy", "dee"] {
             ids.push(client.user(name).await);

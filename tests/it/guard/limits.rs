@@ -10,7 +10,7 @@ both! {
         let (connection, client) = test.guarded(hour).await;
         let [ann, bob, cho] = client.users(["ann", "bob", "cho"]).await;
         client.set_active(&ann, false).await;
-        test.advance(Duration::from_mins(60));
+        test.advance(Duration::from_hours(1));
         client.set_active(&bob, false).await;
         assert_eq!(test.held(&connection).await, [""; 0]);
         test.advance(Duration::from_mins(59));
