@@ -2,6 +2,7 @@
 
 mod audit;
 mod csv;
+mod guard;
 mod mapping;
 mod migration;
 mod requests;
@@ -24,6 +25,7 @@ use crate::scim::schemas::Password;
 
 pub(super) use audit::{AuditCommand, TrailForm, WantedArgs};
 pub(super) use csv::{CsvCommand, SourceArgs};
+pub(super) use guard::{DecideArgs, GuardCommand, LimitArgs, ShowGuardArgs};
 pub(super) use mapping::{FieldsCommand, LookupsCommand, MappingsCommand, SetArgs};
 pub(super) use migration::{ExportArgs, MigrateArgs};
 pub(super) use requests::{ExchangeArg, ExchangeArgs, RequestDaysArgs, RequestsCommand};
@@ -120,6 +122,10 @@ pub(super) enum Command {
     /// Decide what connections may pick up, where they have to ask.
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
+
+    /// Decide what becomes of losses that clients have pushed beyond their limits.
+    #[command(subcommand)]
+    Guard(GuardCommand),
 }
 
 /// Look at the configuration.

@@ -110,6 +110,7 @@ async fn show(session: &mut Session<'_>, wanted: &ConnectionArg) -> Result<()> {
             ("incomplete", settings.incomplete.to_string()),
             ("created again", settings.recreate.to_string()),
             ("delete after", settings.delete_after_days.to_string()),
+            ("guard", super::guard::limits(&settings.guard)),
             ("id", connection.id.to_string()),
             ("created", connection.created_at.to_string()),
         ])

@@ -14,6 +14,7 @@ mod connections;
 mod csv;
 mod fields;
 mod groups;
+mod guard;
 mod input;
 mod keys;
 mod licence;
@@ -162,8 +163,7 @@ impl Cli {
                 quickstart::prepare(&settings, &store, &program, address, out).await?;
                 Outcome::serve(settings, store, listener)
             }
-            Command::Config(command) => {
-                let args::ConfigCommand::Show = command;
+            Command::Config(args::ConfigCommand::Show) => {
                 show(&settings, out)?;
                 Ok(Outcome::Done)
             }
@@ -176,6 +176,7 @@ impl Cli {
                 operate(&mut session, command).await?;
                 session.close().await
             }
+            Command::Guard(command) => guard::command(settings, program, out, command).await,
         }
     }
 }

@@ -60,6 +60,7 @@ pub(super) async fn set(session: &mut Session<'_>, args: SettingsArgs) -> Result
         incomplete: args.incomplete,
         recreate: args.recreate,
         delete_after_days: args.delete_after_days,
+        guard: None,
         profile: args.profile,
     };
     let author = session.provision.operator();

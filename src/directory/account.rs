@@ -55,6 +55,12 @@ pub struct Account {
     pub modified_at: Timestamp,
     /// When it was deleted; its row stays, so that it can be restored.
     pub deleted_at: Option<Timestamp>,
+    /// Since when the guard holds that the client has set `active` to false: until an administrator
+    /// decides, the person counts as active.
+    pub suspension_held_at: Option<Timestamp>,
+    /// Since when the guard holds that the client has deleted it: the client no longer sees it, everybody
+    /// else does.
+    pub deletion_held_at: Option<Timestamp>,
 }
 
 impl StatusReason {
@@ -73,6 +79,44 @@ impl StatusReason {
 }
 
 impl Account {
+    /// Somebody of whom nothing is known yet, and whom no connection has.
+    #[must_use]
+    pub fn blank(id: AccountId, at: Timestamp) -> Self {
+        Self {
+            id,
+            connection: None,
+            document: Map::new(),
+            user_name: String::new(),
+            external_id: None,
+            display_name: None,
+            employee_number: None,
+            active: true,
+            in_scope: true,
+            in_source: true,
+            hand: None,
+            protected: false,
+            status: Status::Active,
+            reason: None,
+            queued_at: None,
+            missing: Vec::new(),
+            fields: Map::new(),
+            local_fields: Map::new(),
+            manager: ManagerLink::default(),
+            version: 1,
+            created_at: at,
+            modified_at: at,
+            deleted_at: None,
+            suspension_held_at: None,
+            deletion_held_at: None,
+        }
+    }
+
+    /// Whether the identity provider lets the person in, as far as it is known to mean what it says.
+    #[must_use]
+    pub fn counts_as_active(&self) -> bool {
+        self.active || self.suspension_held_at.is_some()
+    }
+
     /// Since when the source keeps the person out, if it does so since a change at that time.
     #[must_use]
     pub fn suspended_since(&self, at: Timestamp) -> Option<Timestamp> {
@@ -149,6 +193,14 @@ words! {
         Suspended = "suspended",
         /// The account is gone for everybody; an administrator can bring it back.
         Deleted = "deleted",
+    }
+}
+
+impl Status {
+    /// Whether the person may enter, at once or as soon as a seat is free.
+    #[must_use]
+    pub fn may_enter(self) -> bool {
+        matches!(self, Self::Active | Self::Blocked)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Connections: where people and groups come from.
 
-use super::{ConnectionId, DeleteAfter, InstanceId, Timestamp};
+use super::{ConnectionId, DeleteAfter, InstanceId, PushGuard, Timestamp};
 
 /// One configured source of an instance.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -44,6 +44,8 @@ pub struct ConnectionSettings {
     pub recreate: Recreate,
     /// What becomes of people whom it keeps suspended.
     pub delete_after_days: DeleteAfter,
+    /// How many losses its client may push before an administrator is asked.
+    pub guard: PushGuard,
     /// The version of the mapping that is in force; 0 is the default mapping.
     pub mapping_version: i64,
 }
@@ -59,6 +61,7 @@ impl Default for ConnectionSettings {
             incomplete: Incomplete::Refuse,
             recreate: Recreate::New,
             delete_after_days: DeleteAfter::Never,
+            guard: PushGuard::default(),
             mapping_version: 0,
         }
     }

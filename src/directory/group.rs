@@ -28,6 +28,11 @@ pub struct Group {
     pub modified_at: Timestamp,
     /// When it was deleted; its row and its memberships stay, so that it can be restored.
     pub deleted_at: Option<Timestamp>,
+    /// Since when the guard holds that the client has deleted it: the client no longer sees it, everybody
+    /// else does.
+    pub deletion_held_at: Option<Timestamp>,
+    /// Since when the guard holds that some of its members have left.
+    pub removals_held_at: Option<Timestamp>,
 }
 
 words! {

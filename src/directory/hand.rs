@@ -60,7 +60,9 @@ pub fn act(account: &Account, act: Act, at: Timestamp, kept: Retention) -> Outco
         }
         (Act::Hold, _) => with(Some(HandWord::Held)),
         (Act::Suspend, _) => with(Some(HandWord::Suspended)),
-        (Act::Reactivate, _) if !(account.active && account.in_scope && account.in_source) => {
+        (Act::Reactivate, _)
+            if !(account.counts_as_active() && account.in_scope && account.in_source) =>
+        {
             with(Some(HandWord::Reactivated))
         }
         // Nothing but the administrator's own word keeps the person out.
@@ -79,6 +81,7 @@ pub fn act(account: &Account, act: Act, at: Timestamp, kept: Retention) -> Outco
                 in_scope: true,
                 in_source: true,
                 missing: Vec::new(),
+                deletion_held_at: None,
                 ..account.clone()
             };
             Outcome::Changed(Box::new(local))

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod licence;
 pub mod mapping;
 pub mod migration;
+pub mod push_guard;
 pub mod retention;
 pub mod rules;
 pub mod schedule;
@@ -38,6 +39,7 @@ pub use ids::{
 };
 pub use licence::{Licence, SeatPolicy};
 pub use mapping::Mapping;
+pub use push_guard::{LossKind, Losses, PushGuard};
 pub use retention::{DeleteAfter, RequestDays, Retention};
 pub use schedule::{Rhythm, Schedule, ScheduleError, Window};
 pub use source::{LastPull, Pull, SourceSettings};

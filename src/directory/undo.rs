@@ -31,7 +31,7 @@ const DERIVED: [&str; 9] = [
 ];
 
 /// The changes that can be taken back.
-const ACTIONS: [&str; 20] = [
+const ACTIONS: [&str; 25] = [
     "account.created",
     "account.changed",
     "account.picked_up",
@@ -48,14 +48,16 @@ const ACTIONS: [&str; 20] = [
     "account.fields_set",
     "account.migrated",
     "account.undone",
+    "account.held_change",
+    "account.held_change_discarded",
     "group.created",
     "group.changed",
     "group.picked_up",
     "group.deleted",
+    "group.undone",
+    "group.held_change",
+    "group.held_change_discarded",
 ];
-
-/// What the trail says when an undo changed a group.
-const GROUP_UNDONE: &str = "group.undone";
 
 /// What is known of an account or a group by names; what is absent has no entry.
 pub type Facets = BTreeMap<String, Value>;
@@ -111,7 +113,7 @@ impl Change {
     /// The change that an event of the trail tells of; `None` if it tells of none that can be taken back.
     #[must_use]
     pub fn read(action: &str, before: Option<&Value>, after: Option<&Value>) -> Option<Self> {
-        if !ACTIONS.contains(&action) && action != GROUP_UNDONE {
+        if !ACTIONS.contains(&action) {
             return None;
         }
         let side = |side: Option<&Value>| side.and_then(Value::as_object).map(facets);

@@ -10,6 +10,7 @@ use super::App;
 use super::answer::{self, Answer, Failure};
 use super::extract::{Authorized, BulkBody};
 use super::request::TIMEOUT_RETRY_AFTER_S;
+use crate::directory::Losses;
 use crate::provision::{Caller, Groups, Resource, Shown, Users};
 use crate::scim::bulk::{Done, Plan, Request, Step, Work};
 use crate::scim::project::Projection;
@@ -17,15 +18,23 @@ use crate::scim::{ErrorKind, ScimError, message};
 
 pub(super) async fn bulk(
     State(app): State<App>,
-    Authorized(caller): Authorized,
+    Authorized(mut caller): Authorized,
     BulkBody { body, until }: BulkBody,
 ) -> Answer {
-    let mut plan = Plan::new(Request::read(&caller.schemas, body)?);
+    let request = Request::read(&caller.schemas, body)?;
+    // The guard judges the request as a whole, not by how much of it has come through.
+    let mut ahead = request.said();
+    let mut plan = Plan::new(request);
     while let Some(Step { index, endpoint, work }) = plan.next_step() {
         if Instant::now() > until {
             plan.stop(&out_of_time());
             break;
         }
+        caller.ahead =
+            Losses { suspensions: ahead.disables, deletions: ahead.deletes, removals: 0 };
+        let said = work.said();
+        ahead.disables -= said.disables;
+        ahead.deletes -= said.deletes;
         let outcome = if endpoint == Users::kind(&caller.schemas).endpoint {
             perform::<Users>(&app, &caller, work).await
         } else if endpoint == Groups::kind(&caller.schemas).endpoint {

@@ -63,6 +63,7 @@ impl FromRequestParts<App> for Authorized {
             key: found.key.id,
             client: agent.map(shortened),
             request_id: Some(context.id.clone()),
+            ahead: crate::directory::Losses::default(),
             base: context.base.clone(),
         };
         caller.recognise_agent(agent.unwrap_or_default());

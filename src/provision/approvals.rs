@@ -226,7 +226,11 @@ fn conflict(asked: &Approval, reason: &str) -> Error {
 
 /// The connection as the writer of what its client has said. The administrator has agreed to the pick-up;
 /// a member that has gone meanwhile is left out.
-async fn caller_of(tx: &mut Tx, instance: InstanceId, id: ConnectionId) -> Result<Caller> {
+pub(super) async fn caller_of(
+    tx: &mut Tx,
+    instance: InstanceId,
+    id: ConnectionId,
+) -> Result<Caller> {
     let connection = connections::find(tx, instance, id).await?;
     let connection = connection.ok_or_else(|| {
         ScimError::new(ErrorKind::NotFound, format!("there is no connection with the id \"{id}\""))

@@ -9,12 +9,14 @@ use super::claims::{self, reach, take_up};
 use super::members::{self, ANSWERED_MEMBERS_MAX, MemberChange};
 use super::resource::{Resource, finish, holder, show, shown};
 use super::{
-    Caller, Provision, Result, Shown, Sought, conflict_on, render, scope, taken, transact,
+    Caller, Provision, Result, Shown, Sought, conflict_on, guard, render, scope, taken, transact,
 };
 use crate::clock::Ids;
 use crate::directory::entering::Rule;
 use crate::directory::rules::Claim;
-use crate::directory::{Approval, ConnectionId, Group, GroupId, InstanceId, MemberKind, Timestamp};
+use crate::directory::{
+    Approval, ConnectionId, Group, GroupId, InstanceId, Losses, MemberKind, Timestamp,
+};
 use crate::scim::extension::adopted;
 use crate::scim::fold::fold;
 use crate::scim::habits::{Habits, Omitted};
@@ -32,7 +34,7 @@ use crate::store::audit::Author;
 use crate::store::memberships::Member;
 use crate::store::query::{Column, Narrow, Table};
 use crate::store::waist::StillTable;
-use crate::store::{StoreError, Tx, groups, memberships, schemas};
+use crate::store::{self, StoreError, Tx, groups, memberships, schemas};
 
 /// A group as a client sent it: its members are rows, not part of its document.
 #[derive(Debug, Clone)]
@@ -75,6 +77,7 @@ impl Resource for Groups {
     const TABLE: Table = groups::TABLE;
     const STILL: StillTable = StillTable::Groups;
     const RELATED: &'static str = "members";
+    const IS_DELETED_ALONE: bool = false;
 
     fn kind(schemas: &Schemas) -> &ResourceType {
         &schemas.group
@@ -119,6 +122,10 @@ impl Resource for Groups {
         row.version
     }
 
+    fn deletion_held_at(row: &Group) -> Option<Timestamp> {
+        row.deletion_held_at
+    }
+
     fn live_document(row: &Group) -> Option<&Document> {
         row.deleted_at.is_none().then_some(&row.document)
     }
@@ -127,6 +134,9 @@ impl Resource for Groups {
         let mut facets = row.document.clone();
         facets.insert("deleted".to_owned(), row.deleted_at.is_some().into());
         facets.insert("connection".to_owned(), row.connection.map(|id| id.to_string()).into());
+        if row.deletion_held_at.is_some() {
+            facets.insert("held".to_owned(), "deletion".into());
+        }
         if !row.entered {
             facets.insert("entered".to_owned(), false.into());
         }
@@ -190,7 +200,8 @@ impl Resource for Groups {
             finish::<Groups>(tx, caller.instance, &caller.schemas, author, None, &group, "created")
                 .await?;
             if let Some(members) = sent.members {
-                MemberChange::replace_by(members).apply(tx, caller, author, &group).await?;
+                let members = MemberChange::replace_by(members);
+                members.apply(tx, caller, author, &group).await?;
             }
             return Ok(group);
         }
@@ -202,6 +213,12 @@ impl Resource for Groups {
                 let holder = take_up::<Self>(tx, caller, holder).await?;
                 let sent = SentGroup { document: group.document, members: sent.members };
                 Self::replace(tx, caller, author, holder, sent).await
+            }
+            // To the client it is new: it has those members that it is created with.
+            Some(holder) if guard::is_gone_to::<Self>(&holder, caller) => {
+                let members = MemberChange::replace_by(sent.members.unwrap_or_default());
+                let holder = guard::without_the_gone(tx, caller, author, holder).await?;
+                keep(tx, caller, author, holder, group.document, members).await
             }
             _ => Err(taken("displayName", &group.display_name, "group")),
         }
@@ -266,25 +283,44 @@ impl Resource for Groups {
     }
 
     /// The memberships stay with the tombstone; all reads leave them out.
-    async fn delete(tx: &mut Tx, caller: &Caller, author: &Author, before: Group) -> Result<()> {
+    async fn delete(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Group,
+    ) -> Result<Losses> {
         let after = Group {
             deleted_at: Some(author.at),
+            deletion_held_at: None,
+            removals_held_at: None,
             version: before.version + 1,
             modified_at: author.at,
             ..before.clone()
         };
-        groups::update(tx, caller.instance, &before, &after).await?;
-        scope::group_came_or_went(tx, caller.instance, author, &after, "deleted").await?;
-        finish::<Groups>(
-            tx,
-            caller.instance,
-            &caller.schemas,
-            author,
-            Some(&before),
-            &after,
-            "deleted",
-        )
-        .await
+        let (instance, schemas) = (caller.instance, &caller.schemas);
+        let removals = store::guard::member_count(tx, instance, before.id).await?;
+        groups::update(tx, instance, &before, &after).await?;
+        let suspensions = scope::group_came_or_went(tx, instance, author, &after, "deleted").await?;
+        finish::<Groups>(tx, instance, schemas, author, Some(&before), &after, "deleted").await?;
+        Ok(Losses { suspensions, deletions: 1, removals })
+    }
+
+    async fn hold_deletion(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Group,
+    ) -> Result<()> {
+        let after = Group {
+            deletion_held_at: Some(author.at),
+            version: before.version + 1,
+            modified_at: author.at,
+            ..before.clone()
+        };
+        let (instance, schemas) = (caller.instance, &caller.schemas);
+        groups::update(tx, instance, &before, &after).await?;
+        let done = "held_change";
+        finish::<Groups>(tx, instance, schemas, author, Some(&before), &after, done).await
     }
 }
 
@@ -340,13 +376,15 @@ pub(super) async fn keep(
         return ask(tx, caller, author, before, document, members).await;
     }
     let picked_up = reached == Claim::PickUp;
-    let moved = !members.is_empty() && members.apply(tx, caller, author, &before).await?;
-    let edited = picked_up || before.document != document;
-    if !edited && !moved {
+    let moved = members.apply(tx, caller, author, &before).await?;
+    let edited = picked_up || before.document != document || before.deletion_held_at.is_some();
+    if !edited && !moved.is_different {
         return Ok(before);
     }
     let mut after = Group {
         connection: Some(caller.connection),
+        deletion_held_at: None,
+        removals_held_at: moved.removals_held_at,
         version: before.version + 1,
         modified_at: author.at,
         document,
@@ -414,5 +452,7 @@ fn blank(id: GroupId, at: Timestamp) -> Group {
         created_at: at,
         modified_at: at,
         deleted_at: None,
+        deletion_held_at: None,
+        removals_held_at: None,
     }
 }

@@ -9,8 +9,11 @@ use std::collections::{BTreeSet, HashSet};
 use scim_v2::filter::CompareOp;
 use serde_json::{Value, json};
 
+use super::guard::{self, Made};
 use super::{Caller, Result, render, scope};
-use crate::directory::{Group, GroupId, InstanceId, MemberId, MemberKind, ids};
+use crate::directory::{
+    Group, GroupId, InstanceId, Losses, MemberId, MemberKind, Timestamp, ids,
+};
 use crate::scim::filter::{Condition, Operand};
 use crate::scim::habits::Treatment;
 use crate::scim::message::{Verb, placed};
@@ -177,7 +180,7 @@ impl MemberChange {
         Ok(self.before.iter().flatten().filter(matches).filter_map(id).collect())
     }
 
-    /// Makes the change; whether anything was different afterwards.
+    /// Makes the change, unless the guard holds that members leave: then others join, and they stay.
     ///
     /// Ids that the caller cannot see are left out with a note in the audit trail, or refused with
     /// `invalidValue`, as the profile says.
@@ -187,18 +190,38 @@ impl MemberChange {
         caller: &Caller,
         author: &Author,
         group: &Group,
-    ) -> Result<bool> {
+    ) -> Result<Moved> {
         let (instance, id) = (caller.instance, group.id);
+        if self.is_empty() {
+            let removals_held_at = group.removals_held_at;
+            return Ok(Moved { is_different: false, removals_held_at });
+        }
         let mut joining = self.check(tx, caller, author, group).await?;
         let leaving = if self.clears {
             self.leaving_by_replacement(tx, caller, id, &mut joining).await?
         } else {
             parse(&self.leaving).0
         };
-        let removed = memberships::remove(tx, instance, caller.viewer(), id, &leaving).await?;
-        let added = memberships::add(tx, instance, id, &joining).await?;
-        moved(tx, instance, author, group, &removed, &added).await?;
-        Ok(!(removed.is_empty() && added.is_empty()))
+        let members: Vec<_> = joining.iter().map(|(id, _)| *id).collect();
+        let kept = guard::keep_members(tx, instance, author, group, &members).await?;
+        let (is_kept, removals_held_at) = kept;
+        if leaving.is_empty() || !guard::watches(caller) {
+            let done = swap(tx, caller, author, group, &leaving, &joining).await?;
+            return Ok(Moved { is_different: is_kept || done.is_different, removals_held_at });
+        }
+        tx.mark().await?;
+        let done = swap(tx, caller, author, group, &leaving, &joining).await?;
+        let over = guard::judge(tx, caller, author, done.losses(), Made::Already).await?;
+        let Some(over) = over else {
+            tx.forget_mark().await?;
+            return Ok(Moved { is_different: is_kept || done.is_different, removals_held_at });
+        };
+        tx.back_to_mark().await?;
+        guard::trip(tx, caller, author, &over).await?;
+        guard::hold_removals(tx, instance, author, group, &done.removed).await?;
+        swap(tx, caller, author, group, &[], &joining).await?;
+        let removals_held_at = removals_held_at.or(Some(author.at));
+        Ok(Moved { is_different: true, removals_held_at })
     }
 
     /// Who can join: whom the caller can see, and not the group itself. Who else was named is left out
@@ -243,8 +266,48 @@ impl MemberChange {
     }
 }
 
+/// What became of the members of a group.
+pub(super) struct Moved {
+    /// Whether anything is different now.
+    pub(super) is_different: bool,
+    /// Since when the guard holds that some of them have left.
+    pub(super) removals_held_at: Option<Timestamp>,
+}
+
+/// Who left, and what else came of that.
+struct Swapped {
+    is_different: bool,
+    removed: Vec<MemberId>,
+    suspensions: i64,
+}
+
+impl Swapped {
+    fn losses(&self) -> Losses {
+        let removals = i64::try_from(self.removed.len()).unwrap_or(i64::MAX);
+        Losses { suspensions: self.suspensions, deletions: 0, removals }
+    }
+}
+
+/// Lets some leave and others join.
+async fn swap(
+    tx: &mut Tx,
+    caller: &Caller,
+    author: &Author,
+    group: &Group,
+    leaving: &[MemberId],
+    joining: &[(MemberId, MemberKind)],
+) -> Result<Swapped> {
+    let (instance, id) = (caller.instance, group.id);
+    let removed = memberships::remove(tx, instance, caller.viewer(), id, leaving).await?;
+    let added = memberships::add(tx, instance, id, joining).await?;
+    let suspensions = moved(tx, instance, author, group, &removed, &added).await?;
+    let is_different = !(removed.is_empty() && added.is_empty());
+    let removed = removed.into_iter().map(|(id, _)| id).collect();
+    Ok(Swapped { is_different, removed, suspensions })
+}
+
 /// What follows from some members who were taken out of a group and others who were put into it: their rows
-/// in the audit trail, and who is in which scope now.
+/// in the audit trail, and who is in which scope now; how many people who could enter left it.
 pub(super) async fn moved(
     tx: &mut Tx,
     instance: InstanceId,
@@ -252,7 +315,7 @@ pub(super) async fn moved(
     group: &Group,
     removed: &[(MemberId, MemberKind)],
     added: &[(MemberId, MemberKind)],
-) -> Result<()> {
+) -> Result<i64> {
     let events: Vec<_> = [("group.member_removed", removed), ("group.member_added", added)]
         .into_iter()
         .flat_map(|(action, members)| members.iter().map(move |member| (action, *member)))

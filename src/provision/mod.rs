@@ -13,9 +13,11 @@ mod erase;
 pub mod feed;
 mod fields;
 mod groups;
+pub mod guard;
 mod hand;
 mod licence;
 mod list;
+mod local;
 pub mod lookups;
 mod manager;
 pub mod mapping;
@@ -51,7 +53,7 @@ use std::sync::Arc;
 use crate::clock::{Clock, Ids};
 use crate::directory::{
     Connection, ConnectionId, ConnectionKind, ConnectionSettings, ConnectionStatus, InstanceId,
-    KeyId, PickUp, Profile, Timestamp,
+    KeyId, Losses, PickUp, Profile, Timestamp,
 };
 use crate::scim::habits::Habits;
 use crate::scim::project::Projection;
@@ -128,6 +130,8 @@ pub struct Caller {
     pub client: Option<String>,
     /// The request.
     pub request_id: Option<String>,
+    /// The losses that its request may lead to altogether, if it is one of many requests in one.
+    pub ahead: Losses,
     /// The absolute address of `/scim/v2` as the caller knows it, for links in answers.
     pub base: String,
 }
@@ -283,6 +287,7 @@ impl Caller {
             key: KeyId(Uuid::nil()),
             client: None,
             request_id: None,
+            ahead: Losses::default(),
             base: String::new(),
         }
     }

@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::claims::{self, meet, reach, standing};
 use super::schemas::newest;
-use super::{Caller, Provision, Result, Shown, Sought, not_found, taken, transact};
+use super::{Caller, Provision, Result, Shown, Sought, guard, not_found, taken, transact};
 use crate::clock::Ids;
 use crate::directory::rules::Claim;
-use crate::directory::{Approval, ConnectionId, InstanceId, MemberKind, ids};
+use crate::directory::{Approval, ConnectionId, InstanceId, Losses, MemberKind, Timestamp, ids};
 use crate::scim::extension::{UniqueValue, hide, unique_values};
 use crate::scim::habits::Habits;
 use crate::scim::message::Operation;
@@ -54,6 +54,8 @@ pub trait Resource: 'static {
     const STILL: StillTable;
     /// The attribute that is made of other rows: the groups of a user, the members of a group.
     const RELATED: &'static str;
+    /// Whether nothing else is lost with one that is deleted.
+    const IS_DELETED_ALONE: bool;
 
     /// Its schemas.
     fn kind(schemas: &Schemas) -> &ResourceType;
@@ -73,6 +75,8 @@ pub trait Resource: 'static {
     fn is_protected(_row: &Self::Row) -> bool {
         false
     }
+    /// Since when the guard holds that its client has deleted it.
+    fn deletion_held_at(row: &Self::Row) -> Option<Timestamp>;
     /// A row as the client sees it that has said this of it; what the directory keeps in columns stays.
     fn laid_over(row: Self::Row, document: Document) -> Self::Row;
     /// The value of a row in a column that queries are sorted by.
@@ -135,8 +139,15 @@ pub trait Resource: 'static {
         before: Self::Row,
         asked: Approval,
     ) -> impl Future<Output = Result<Self::Row>> + Send;
-    /// Turns a row into a tombstone.
+    /// Turns a row into a tombstone; what is lost by that.
     fn delete(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Self::Row,
+    ) -> impl Future<Output = Result<Losses>> + Send;
+    /// Keeps that its client has deleted a row, until an administrator decides.
+    fn hold_deletion(
         tx: &mut Tx,
         caller: &Caller,
         author: &Author,
@@ -453,5 +464,5 @@ pub(super) async fn delete<R: Resource>(
         return claims::withdraw::<R>(tx, caller, author, before, expected).await;
     }
     expected.require(R::version(&before))?;
-    R::delete(tx, caller, author, before).await
+    guard::delete::<R>(tx, caller, author, before).await
 }

@@ -91,6 +91,7 @@ impl Provision {
 
     async fn purge_overdue_of(&self, instance: InstanceId) -> Result<Purged> {
         let mut purged = Purged::default();
+        self.forget_old_losses(instance).await?;
         // Most of the time there is nothing to do: a look does not keep writers waiting.
         if self.overdue(instance, self.retention(instance).await?).await? == Overdue::default() {
             return Ok(purged);

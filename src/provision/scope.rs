@@ -10,7 +10,6 @@ use super::runs::{self, Step};
 use super::{Caller, Provision, Result, standing, transact};
 use crate::directory::{
     Account, Connection, ConnectionId, Group, GroupId, InstanceId, MemberId, MemberKind, Scope,
-    Status,
 };
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
@@ -29,7 +28,8 @@ const PAGE: i64 = 500;
 
 type Members = [(MemberId, MemberKind)];
 
-/// Looks again at the people who left or joined a group, directly or with a group.
+/// Looks again at the people who left or joined a group, directly or with a group; how many of them could
+/// enter and leave the scope.
 pub(super) async fn reconsider(
     tx: &mut Tx,
     instance: InstanceId,
@@ -37,9 +37,9 @@ pub(super) async fn reconsider(
     group: &Group,
     left: &Members,
     joined: &Members,
-) -> Result<()> {
+) -> Result<i64> {
     if (left.is_empty() && joined.is_empty()) || !scope::is_used(tx, instance).await? {
-        return Ok(());
+        return Ok(0);
     }
     let all = || left.iter().chain(joined).copied();
     let of = |wanted| -> Vec<MemberId> {
@@ -54,16 +54,17 @@ pub(super) async fn reconsider(
     look_again(tx, instance, author, affected, &causes).await
 }
 
-/// Looks again at the people below a group that was deleted just now, or restored: what `happened`.
+/// Looks again at the people below a group that was deleted just now, or restored: what `happened`; how many
+/// of them could enter and left the scope.
 pub(super) async fn group_came_or_went(
     tx: &mut Tx,
     instance: InstanceId,
     author: &Author,
     group: &Group,
     happened: &str,
-) -> Result<()> {
+) -> Result<i64> {
     if !scope::is_used(tx, instance).await? {
-        return Ok(());
+        return Ok(0);
     }
     tx.hold_nesting(instance, Nesting::Moves).await?;
     let affected = memberships::people_below(tx, instance, &[group.id.into()]).await?;
@@ -102,7 +103,8 @@ async fn look_again(
     author: &Author,
     mut affected: Vec<MemberId>,
     causes: &[Value; 2],
-) -> Result<()> {
+) -> Result<i64> {
+    let mut lost = 0;
     affected.sort_unstable();
     affected.dedup();
     for ids in affected.chunks(BATCH_MAX) {
@@ -112,9 +114,11 @@ async fn look_again(
         let within = scope::in_scope(tx, instance, &locked).await?;
         let holds = |account: &Account| within.contains(&account.id);
         let moving = standing::rescoped(&locked, holds);
+        let is_lost = |(was, is): &&(&Account, Account)| was.status.may_enter() && !is.in_scope;
+        lost += i64::try_from(moving.iter().filter(is_lost).count()).unwrap_or(i64::MAX);
         standing::move_many(tx, instance, author, moving, of_move(causes)).await?;
     }
-    Ok(())
+    Ok(lost)
 }
 
 /// The cause of a move, of leaving and of coming.
@@ -229,8 +233,7 @@ impl ScopePreview {
         self.in_scope += u64::from(within);
         let mut after = Account { in_scope: within, ..account.clone() };
         standing::judge(&mut after);
-        let may_enter = |status| matches!(status, Status::Active | Status::Blocked);
-        let (was, is) = (may_enter(account.status), may_enter(after.status));
+        let (was, is) = (account.status.may_enter(), after.status.may_enter());
         if was && !is {
             self.leaving += 1;
             name(&mut self.who_leaves, account);

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::{Error, Provision, Result, entering, required, runs, transact};
-use crate::directory::{Connection, DeleteAfter, Entering, Incomplete, PickUp, Profile, Recreate};
+use crate::directory::{
+    Connection, DeleteAfter, Entering, Incomplete, PickUp, Profile, PushGuard, Recreate,
+};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author, Category};
 use crate::store::runs::{Run, RunKind};
@@ -26,6 +28,8 @@ pub struct SettingsChange {
     pub recreate: Option<Recreate>,
     /// What becomes of people whom the connection keeps suspended.
     pub delete_after_days: Option<DeleteAfter>,
+    /// How many losses come through before an administrator is asked.
+    pub guard: Option<PushGuard>,
     /// Whose habits the connection follows.
     pub profile: Option<Profile>,
 }
@@ -83,6 +87,9 @@ async fn set(
     settings.incomplete = change.incomplete.unwrap_or(settings.incomplete);
     settings.recreate = change.recreate.unwrap_or(settings.recreate);
     settings.delete_after_days = change.delete_after_days.unwrap_or(settings.delete_after_days);
+    settings.guard = change.guard.unwrap_or(settings.guard);
+    let limits = settings.guard.checked();
+    limits.map_err(|(limit, why)| ScimError::invalid_value(limit, &why))?;
     after.profile = change.profile.unwrap_or(after.profile);
     match (change.entering, &change.pattern) {
         (None, None) => {}

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::{Error, Result};
 use crate::directory::rules::{Facts, effective_status, overtaken, wants_seat};
 use crate::directory::{
-    Account, AccountId, Hand, InstanceId, Licence, Scope, SeatPolicy, Status, StatusReason,
-    Timestamp,
+    Account, AccountId, Hand, InstanceId, Licence, LossKind, Scope, SeatPolicy, Status,
+    StatusReason, Timestamp,
 };
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::{self, Author};
@@ -29,7 +29,7 @@ pub(super) fn facts(account: &Account) -> Facts {
     Facts {
         deleted: account.deleted_at.is_some(),
         hand: account.hand.and_then(Hand::in_force),
-        active: account.active,
+        active: account.counts_as_active(),
         in_scope: account.in_scope,
         in_source: account.in_source,
         protected: account.protected,
@@ -341,8 +341,14 @@ pub(super) fn said(account: &Account) -> serde_json::Map<String, Value> {
         "hand": hand,
         "protected": account.protected,
     });
-    match facts {
+    let mut facts = match facts {
         Value::Object(facts) => facts,
         _ => serde_json::Map::new(),
+    };
+    let deletion = account.deletion_held_at.map(|_| LossKind::Deletion);
+    let held = deletion.or(account.suspension_held_at.map(|_| LossKind::Suspension));
+    if let Some(held) = held {
+        facts.insert("held".to_owned(), held.word().into());
     }
+    facts
 }

@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 use super::claims::{self, reach, take_up};
 use super::resource::{Resource, finish, finish_all, holder, show};
 use super::{
-    Caller, Provision, Result, Shown, Sought, aliases, conflict_on, manager, mapping, recreate,
-    render, required, standing, taken, transact,
+    Caller, Result, Shown, Sought, aliases, conflict_on, guard, manager, mapping, recreate, render,
+    required, standing, taken,
 };
 use crate::clock::Ids;
 use crate::directory::rules::{Claim, overtaken};
 use crate::directory::{
-    Account, AccountId, Approval, ConnectionId, InstanceId, ManagerLink, MemberId, MemberKind,
-    Scope, Status, StatusReason, Timestamp,
+    Account, AccountId, Approval, ConnectionId, InstanceId, Losses, ManagerLink, MemberId,
+    MemberKind, Scope, StatusReason, Timestamp,
 };
 use crate::scim::extension::adopted;
 use crate::scim::fold::fold;
@@ -32,7 +32,7 @@ use crate::scim::{Document, ScimError};
 use crate::store::audit::Author;
 use crate::store::query::{Column, Narrow, Table};
 use crate::store::waist::StillTable;
-use crate::store::{StoreError, Tx, accounts, licences, memberships, schemas};
+use crate::store::{StoreError, Tx, accounts, licences, memberships};
 use uuid::Uuid;
 
 /// How often a creation looks again when the holder of its name vanishes in between.
@@ -53,6 +53,7 @@ impl Resource for Users {
     const TABLE: Table = accounts::TABLE;
     const STILL: StillTable = StillTable::Accounts;
     const RELATED: &'static str = "groups";
+    const IS_DELETED_ALONE: bool = true;
 
     fn kind(schemas: &Schemas) -> &ResourceType {
         &schemas.user
@@ -102,6 +103,10 @@ impl Resource for Users {
 
     fn version(row: &Account) -> i64 {
         row.version
+    }
+
+    fn deletion_held_at(row: &Account) -> Option<Timestamp> {
+        row.deletion_held_at
     }
 
     fn rule(row: &Account) -> Option<&'static str> {
@@ -213,15 +218,39 @@ impl Resource for Users {
         keep(tx, caller, author, before, asked.document, asked.modified_at).await
     }
 
-    async fn delete(tx: &mut Tx, caller: &Caller, author: &Author, before: Account) -> Result<()> {
+    async fn delete(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Account,
+    ) -> Result<Losses> {
         let mut after = Account {
             deleted_at: Some(author.at),
+            suspension_held_at: None,
+            deletion_held_at: None,
             version: before.version + 1,
             modified_at: author.at,
             ..before.clone()
         };
         standing::judge(&mut after);
         write(tx, caller.instance, &caller.schemas, author, &before, after, "deleted").await?;
+        Ok(Losses { deletions: 1, ..Losses::default() })
+    }
+
+    async fn hold_deletion(
+        tx: &mut Tx,
+        caller: &Caller,
+        author: &Author,
+        before: Account,
+    ) -> Result<()> {
+        let mut after = Account {
+            deletion_held_at: Some(author.at),
+            version: before.version + 1,
+            modified_at: author.at,
+            ..before.clone()
+        };
+        standing::judge(&mut after);
+        write(tx, caller.instance, &caller.schemas, author, &before, after, "held_change").await?;
         Ok(())
     }
 }
@@ -252,7 +281,8 @@ impl Users {
 /// An account that is about to be created.
 fn newcomer(caller: &Caller, author: &Author, ids: Ids, sent: Document) -> Result<Account> {
     let id = AccountId(ids.fresh());
-    let mut account = Account { connection: Some(caller.connection), ..blank(id, author.at) };
+    let mut account =
+        Account { connection: Some(caller.connection), ..Account::blank(id, author.at) };
     account.document = sent;
     account.document.entry("active").or_insert(Value::Bool(true));
     derive(&mut account)?;
@@ -282,6 +312,9 @@ async fn enter(
             Some(holder) if holder.connection.is_none() => {
                 let holder = take_up::<Users>(tx, caller, holder).await?;
                 return Users::replace(tx, caller, author, holder, account.document).await;
+            }
+            Some(holder) if guard::is_gone_to::<Users>(&holder, caller) => {
+                return keep(tx, caller, author, holder, account.document, author.at).await;
             }
             Some(_) => break,
         }
@@ -316,42 +349,6 @@ async fn admit(tx: &mut Tx, caller: &Caller, author: &Author, new: &mut [Account
     Ok(true)
 }
 
-impl Provision {
-    /// Creates an account that no connection owns: a person whom the intranet knows already.
-    pub async fn create_local_account(
-        &self,
-        instance: InstanceId,
-        author: &Author,
-        document: Document,
-    ) -> Result<Account> {
-        let mut account = blank(AccountId(self.ids.fresh()), author.at);
-        account.document = document;
-        account.document.entry("active").or_insert(Value::Bool(true));
-        derive(&mut account)?;
-        transact!(self.store, Some(instance), |tx| {
-            insert_local(&mut tx, instance, author, account.clone()).await
-        })
-    }
-}
-
-async fn insert_local(
-    tx: &mut Tx,
-    instance: InstanceId,
-    author: &Author,
-    mut account: Account,
-) -> Result<Account> {
-    let schemas = Arc::new(schemas::of_instance(tx, instance).await?);
-    let one = std::slice::from_mut(&mut account);
-    let misses = mapping::apply(tx, instance, None, 0, &schemas, one).await?;
-    if !accounts::insert(tx, instance, one).await? {
-        return Err(taken("userName", &account.user_name, "account"));
-    }
-    misses.keep(tx, instance, author.at).await?;
-    standing::settle_new(tx, instance, author, one).await?;
-    finish::<Users>(tx, instance, &schemas, author, None, &account, "created").await?;
-    Ok(account)
-}
-
 /// Keeps a new document of an account; writes nothing if nothing is new.
 async fn keep(
     tx: &mut Tx,
@@ -369,12 +366,14 @@ async fn keep(
         && before.document == document
         && before.hand == hand
         && before.in_source
+        && before.deletion_held_at.is_none()
     {
         return Ok(before);
     }
     let mut after = Account {
         connection: Some(caller.connection),
         in_source: true,
+        deletion_held_at: None,
         hand,
         version: before.version + 1,
         modified_at: author.at,
@@ -392,6 +391,10 @@ async fn keep(
     misses.keep(tx, caller.instance, author.at).await?;
     if picked_up {
         claims::settle(tx, caller, author.at, after.id.0).await?;
+    }
+    if guard::meet_suspension(tx, caller, author, &before, &mut after).await? {
+        let author = &guard::holder_of(author);
+        return write(tx, caller.instance, schemas, author, &before, after, "held_change").await;
     }
     let action = if picked_up { "picked_up" } else { "changed" };
     write(tx, caller.instance, &caller.schemas, author, &before, after, action).await
@@ -469,32 +472,4 @@ pub(super) fn derive(account: &mut Account) -> Result<()> {
         require_indexable("emails.value", email)?;
     }
     Ok(())
-}
-
-fn blank(id: AccountId, at: Timestamp) -> Account {
-    Account {
-        id,
-        connection: None,
-        document: Map::new(),
-        user_name: String::new(),
-        external_id: None,
-        display_name: None,
-        employee_number: None,
-        active: true,
-        in_scope: true,
-        in_source: true,
-        hand: None,
-        protected: false,
-        status: Status::Active,
-        reason: None,
-        queued_at: None,
-        missing: Vec::new(),
-        fields: Map::new(),
-        local_fields: Map::new(),
-        manager: ManagerLink::default(),
-        version: 1,
-        created_at: at,
-        modified_at: at,
-        deleted_at: None,
-    }
 }

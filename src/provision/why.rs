@@ -17,6 +17,10 @@ const EVENTS_SEARCHED_MAX: usize = 2_000;
 /// The events that are in memory at once: each may hold a document.
 const EVENTS_AT_ONCE: i64 = 20;
 
+/// What is so while the guard holds a suspension.
+const HELD: &str = "the identity provider says that the person is not active; the guard holds that \
+                    until an administrator decides";
+
 /// The whole chain of causes behind a status.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Why {
@@ -105,6 +109,10 @@ impl Provision {
             .into_iter()
             .map(|rung| Cause { rung, by: None })
             .collect();
+        if account.suspension_held_at.is_some() {
+            let active = rules.iter_mut().filter(|rule| rule.rung.fact == Fact::Active);
+            active.for_each(|rule| rule.rung.says = HELD);
+        }
         let (mut searched, mut before) = (0, None);
         while searched < EVENTS_SEARCHED_MAX && rules.iter().any(|rule| rule.by.is_none()) {
             let page = audit::search::before_of_target(

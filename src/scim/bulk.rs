@@ -6,6 +6,7 @@
 
 mod plan;
 mod references;
+mod said;
 
 use std::collections::HashSet;
 
@@ -20,6 +21,7 @@ use super::version::Expected;
 use super::{ErrorKind, ScimError};
 
 pub use plan::{Done, Plan, Step, Work};
+pub use said::Said;
 
 /// The characters that an answer repeats of a text which is not what it should be.
 const REPEATED_CHARS_MAX: usize = 64;

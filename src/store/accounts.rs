@@ -20,7 +20,8 @@ pub const TABLE: Table = Table {
              r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
              r.document, r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, \
              r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, \
-             r.fields, r.local_fields, r.in_source FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
+             r.fields, r.local_fields, r.in_source, \
+             r.suspension_held_at, r.deletion_held_at FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
     count: "SELECT COUNT(*) AS n FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
 };
 
@@ -30,7 +31,8 @@ pub const TOMBSTONE_TABLE: Table = Table {
              r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
              r.document, r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, \
              r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, \
-             r.fields, r.local_fields, r.in_source FROM accounts r \
+             r.fields, r.local_fields, r.in_source, \
+             r.suspension_held_at, r.deletion_held_at FROM accounts r \
              WHERE r.instance_id = $1 AND r.deleted_at IS NOT NULL",
     count: "SELECT COUNT(*) AS n FROM accounts r WHERE r.instance_id = $1 \
             AND r.deleted_at IS NOT NULL",
@@ -66,6 +68,8 @@ impl Record for Account {
             created_at: row.get("created_at")?,
             modified_at: row.get("modified_at")?,
             deleted_at: row.get("deleted_at")?,
+            suspension_held_at: row.get("suspension_held_at")?,
+            deletion_held_at: row.get("deletion_held_at")?,
         })
     }
 }
@@ -103,7 +107,8 @@ async fn insert_rows(
          external_id, display_name, display_name_key, employee_number, active, status, \
          status_reason, manager_ref, manager_ref_key, manager_id, document, version, created_at, \
          modified_at, deleted_at, in_scope, hand, hand_at, hand_overtaken_at, protected, queued_at, \
-         missing, manager_wait, fields, local_fields, in_source, suspended_at) VALUES ",
+         missing, manager_wait, fields, local_fields, in_source, suspended_at, suspension_held_at, \
+         deletion_held_at) VALUES ",
     );
     sql.push_rows(accounts.iter().map(|account| columns(instance, account)));
     sql.push(" ON CONFLICT DO NOTHING");
@@ -250,8 +255,8 @@ pub async fn update(
          hand_overtaken_at = $24, protected = $25, queued_at = $26, missing = $27, \
          manager_wait = $28, fields = $29, local_fields = $30, in_source = $31, suspended_at = CASE \
          WHEN CAST($32 AS BIGINT) IS NULL THEN NULL WHEN connection_id IS NOT DISTINCT FROM $3 \
-         THEN COALESCE(suspended_at, $32) ELSE $32 END \
-         WHERE instance_id = $1 AND id = $2 AND version = $33",
+         THEN COALESCE(suspended_at, $32) ELSE $32 END, suspension_held_at = $33, \
+         deletion_held_at = $34 WHERE instance_id = $1 AND id = $2 AND version = $35",
     );
     for value in columns(instance, account) {
         sql = sql.bind(value);
@@ -268,7 +273,7 @@ pub async fn update(
 }
 
 /// The values of an account's columns, in the order of `insert` and `update`.
-fn columns(instance: InstanceId, account: &Account) -> [Bind; 32] {
+fn columns(instance: InstanceId, account: &Account) -> [Bind; 34] {
     let key = |text: &Option<String>| text.as_deref().map(|text| fold(text).into_owned());
     [
         instance.into(),
@@ -305,6 +310,8 @@ fn columns(instance: InstanceId, account: &Account) -> [Bind; 32] {
         Value::from(account.local_fields.clone()).to_string().into(),
         account.in_source.into(),
         account.suspended_since(account.modified_at).into(),
+        account.suspension_held_at.into(),
+        account.deletion_held_at.into(),
     ]
 }
 

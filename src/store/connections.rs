@@ -1,11 +1,12 @@
 //! Connections of an instance.
 
-use super::row::Row;
+use super::row::{Row, Stored};
 use super::{Record, Sql, StoreError, Tx};
 use crate::directory::{
-    Connection, ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, Profile, Scope,
+    Connection, ConnectionId, ConnectionSettings, ConnectionStatus, InstanceId, Profile, PushGuard,
+    Scope,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 impl Record for Connection {
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -34,6 +35,7 @@ impl Record for ConnectionSettings {
             incomplete: row.get("incomplete")?,
             recreate: row.get("recreate")?,
             delete_after_days: row.get("delete_after_days")?,
+            guard: row.get::<Stored<PushGuard>>("guard")?.0,
             mapping_version: row.get("mapping_version")?,
         })
     }
@@ -48,8 +50,8 @@ pub async fn insert(
     let sql = Sql::new(
         "INSERT INTO connections (instance_id, id, kind, name, name_key, directory_key, status, \
          profile, created_at, scope, mapping_version, pick_up, entering, entering_pattern, required, \
-         incomplete, recreate, delete_after_days) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
-         $11, $12, $13, $14, $15, $16, $17, $18)",
+         incomplete, recreate, delete_after_days, guard) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+         $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
     )
     .bind(connection.instance)
     .bind(connection.id)
@@ -85,7 +87,8 @@ pub async fn set_settings(
 ) -> Result<(), StoreError> {
     let sql = Sql::new(
         "UPDATE connections SET pick_up = $3, entering = $4, entering_pattern = $5, required = $6, \
-         incomplete = $7, recreate = $8, delete_after_days = $9 WHERE instance_id = $1 AND id = $2",
+         incomplete = $7, recreate = $8, delete_after_days = $9, guard = $10 \
+         WHERE instance_id = $1 AND id = $2",
     )
     .bind(instance)
     .bind(id);
@@ -100,6 +103,7 @@ fn bind_settings(sql: Sql, settings: &ConnectionSettings) -> Sql {
         .bind(settings.incomplete.word())
         .bind(settings.recreate.word())
         .bind(settings.delete_after_days.days())
+        .bind(json!(settings.guard).to_string())
 }
 
 /// All connections of an instance, oldest first.
@@ -107,7 +111,7 @@ pub async fn list(tx: &mut Tx, instance: InstanceId) -> Result<Vec<Connection>, 
     let sql = Sql::new(
         "SELECT instance_id, id, kind, name, directory_key, status, profile, created_at, \
          scope, pick_up, entering, entering_pattern, required, incomplete, recreate, delete_after_days, \
-         mapping_version \
+         mapping_version, guard \
          FROM connections WHERE instance_id = $1 ORDER BY id",
     );
     tx.fetch_all(sql.bind(instance)).await
@@ -122,7 +126,7 @@ pub async fn find(
     let sql = Sql::new(
         "SELECT instance_id, id, kind, name, directory_key, status, profile, created_at, \
          scope, pick_up, entering, entering_pattern, required, incomplete, recreate, delete_after_days, \
-         mapping_version \
+         mapping_version, guard \
          FROM connections WHERE instance_id = $1 AND id = $2",
     );
     tx.fetch_optional(sql.bind(instance).bind(id)).await

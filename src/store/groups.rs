@@ -12,7 +12,8 @@ use crate::scim::fold::fold;
 /// How groups are read.
 pub const TABLE: Table = Table {
     select: "SELECT r.id, r.connection_id, r.display_name, r.external_id, r.entered, r.document, \
-             r.version, r.created_at, r.modified_at, r.deleted_at \
+             r.version, r.created_at, r.modified_at, r.deleted_at, r.deletion_held_at, \
+             r.removals_held_at \
              FROM groups r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
     count: "SELECT COUNT(*) AS n FROM groups r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
 };
@@ -39,6 +40,8 @@ impl Record for Group {
             created_at: row.get("created_at")?,
             modified_at: row.get("modified_at")?,
             deleted_at: row.get("deleted_at")?,
+            deletion_held_at: row.get("deletion_held_at")?,
+            removals_held_at: row.get("removals_held_at")?,
         })
     }
 }
@@ -48,8 +51,9 @@ impl Record for Group {
 pub async fn insert(tx: &mut Tx, instance: InstanceId, group: &Group) -> Result<bool, StoreError> {
     let mut sql = Sql::new(
         "INSERT INTO groups (instance_id, id, connection_id, display_name, display_name_key, \
-         external_id, document, version, created_at, modified_at, deleted_at, entered) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+         external_id, document, version, created_at, modified_at, deleted_at, entered, \
+         deletion_held_at, removals_held_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
     );
     for value in columns(instance, group) {
         sql = sql.bind(value);
@@ -68,7 +72,8 @@ pub async fn update(
     let mut sql = Sql::new(
         "UPDATE groups SET connection_id = $3, display_name = $4, display_name_key = $5, \
          external_id = $6, document = $7, version = $8, created_at = $9, modified_at = $10, \
-         deleted_at = $11, entered = $12 WHERE instance_id = $1 AND id = $2 AND version = $13",
+         deleted_at = $11, entered = $12, deletion_held_at = $13, removals_held_at = $14 \
+         WHERE instance_id = $1 AND id = $2 AND version = $15",
     );
     for value in columns(instance, group) {
         sql = sql.bind(value);
@@ -80,7 +85,7 @@ pub async fn update(
 }
 
 /// The values of a group's columns, in the order of `insert` and `update`.
-fn columns(instance: InstanceId, group: &Group) -> [Bind; 12] {
+fn columns(instance: InstanceId, group: &Group) -> [Bind; 14] {
     [
         instance.into(),
         group.id.into(),
@@ -94,5 +99,7 @@ fn columns(instance: InstanceId, group: &Group) -> [Bind; 12] {
         group.modified_at.into(),
         group.deleted_at.into(),
         group.entered.into(),
+        group.deletion_held_at.into(),
+        group.removals_held_at.into(),
     ]
 }

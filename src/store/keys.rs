@@ -113,7 +113,7 @@ pub async fn find(
          k.expires_at, k.revoked_at, k.last_used_at, k.last_used_ip, c.kind, c.status, \
          c.profile, c.name AS connection_name, c.directory_key, c.scope, c.pick_up, c.entering, \
          c.entering_pattern, c.required, c.incomplete, c.recreate, \
-         c.delete_after_days, c.mapping_version, i.schemas_version \
+         c.delete_after_days, c.guard, c.mapping_version, i.schemas_version \
          FROM api_keys k JOIN connections c \
          ON c.instance_id = k.instance_id AND c.id = k.connection_id \
          JOIN instances i ON i.id = k.instance_id \

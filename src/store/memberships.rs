@@ -3,9 +3,10 @@
 
 use std::collections::HashSet;
 
-use super::query::{UNPROTECTED, Viewer, push_member_visible, push_visible};
+use super::query::Viewer;
 use super::row::{Count, Id, Record, Row};
 use super::sql::Bind;
+use super::visible::{Seen, UNPROTECTED, push_member_visible, push_visible};
 use super::{BATCH_MAX, Sql, StoreError, Tx};
 use uuid::Uuid;
 
@@ -85,7 +86,7 @@ pub async fn known(
         )
         .bind(instance);
         sql.push_list(ids.iter().copied());
-        push_visible(&mut sql, viewer, "a.connection_id");
+        push_visible(&mut sql, viewer, Seen::A);
         if viewer.is_connection() {
             sql.push(" AND NOT a.protected");
         }
@@ -94,7 +95,7 @@ pub async fn known(
              WHERE g.instance_id = $1 AND g.deleted_at IS NULL AND g.id IN ",
         );
         sql.push_list(ids.iter().copied());
-        push_visible(&mut sql, viewer, "g.connection_id");
+        push_visible(&mut sql, viewer, Seen::G);
         found.extend(tx.fetch_all::<Known>(sql).await?);
     }
     Ok(found.into_iter().map(Known::pair).collect())
@@ -139,16 +140,17 @@ pub async fn remove(
         .bind(group);
         sql.push_list(members.iter().copied());
         if viewer.is_connection() {
+            sql.push(" AND removal_held_at IS NULL");
             sql.push(
                 " AND member_id NOT IN (SELECT p.id FROM accounts p WHERE p.instance_id = $1 ",
             );
             sql.push("AND p.id IN ").push_list(members.iter().copied());
             sql.push(" AND (NOT p.protected");
-            push_visible(&mut sql, viewer, "p.connection_id");
+            push_visible(&mut sql, viewer, Seen::P);
             sql.push(") IS NOT TRUE) AND member_id NOT IN (SELECT g.id FROM groups g ");
             sql.push("WHERE g.instance_id = $1 AND g.id IN ").push_list(members.iter().copied());
             sql.push(" AND (TRUE");
-            push_visible(&mut sql, viewer, "g.connection_id");
+            push_visible(&mut sql, viewer, Seen::G);
             sql.push(") IS NOT TRUE)");
         }
         sql.push(" RETURNING member_id AS id, member_kind AS kind");
@@ -227,7 +229,7 @@ pub async fn of_members(
         if viewer.is_connection() {
             sql.push(UNPROTECTED);
         }
-        push_visible(&mut sql, viewer, "g.connection_id");
+        push_visible(&mut sql, viewer, Seen::G);
         sql.push(" ORDER BY m.member_id, m.group_id");
         found.extend(tx.fetch_all::<Belonging>(sql).await?);
     }

@@ -15,6 +15,8 @@ pub mod exchanges;
 pub mod feed;
 pub mod fields;
 pub mod groups;
+pub mod guard;
+pub mod held;
 pub mod instances;
 pub mod keys;
 pub mod licences;
@@ -41,6 +43,7 @@ pub mod tenants;
 pub mod tombstones;
 pub mod undo;
 pub mod unique;
+mod visible;
 pub mod waist;
 
 pub use row::Record;

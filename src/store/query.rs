@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::row::{Count, Record};
 use super::unique::Held;
+use super::visible::{Seen, UNPROTECTED, push_member_visible, push_visible};
 use super::{Sql, StoreError, Tx};
 use crate::directory::{ConnectionId, InstanceId, Timestamp};
 use crate::scim::sort::Position;
@@ -264,7 +265,7 @@ pub async fn one<T: Record>(
 }
 
 fn restrict(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
-    push_visible(sql, viewer, "r.connection_id");
+    push_visible(sql, viewer, Seen::R);
     sql.push(" AND ");
     push_narrow(sql, viewer, narrow);
 }
@@ -274,37 +275,6 @@ impl Viewer {
     pub(super) fn is_connection(self) -> bool {
         self != Self::Administrator
     }
-}
-
-/// Restricts rows to those that the viewer can see; `column` is their connection.
-pub(super) fn push_visible(sql: &mut Sql, viewer: Viewer, column: &'static str) {
-    match viewer {
-        Viewer::Administrator => {}
-        Viewer::Connection(id) | Viewer::Asking(id) => {
-            sql.push(" AND (").push(column).push(" IS NULL OR ").push(column).push(" = ");
-            sql.push_bind(id).push(")");
-        }
-        Viewer::Own(id) => {
-            sql.push(" AND ").push(column).push(" = ").push_bind(id);
-        }
-    }
-}
-
-/// Restricts memberships `m` to those of members who are not protected.
-pub(super) const UNPROTECTED: &str = " AND NOT EXISTS (SELECT 1 FROM accounts p \
-    WHERE p.instance_id = $1 AND p.id = m.member_id AND p.protected)";
-
-/// Restricts joined members to live ones that the viewer can see: `a` is the account, `g` the group. As
-/// members, protected people are none of any connection's business.
-pub(super) fn push_member_visible(sql: &mut Sql, viewer: Viewer) {
-    sql.push(" AND ((a.id IS NOT NULL");
-    if viewer.is_connection() {
-        sql.push(" AND NOT a.protected");
-    }
-    push_visible(sql, viewer, "a.connection_id");
-    sql.push(") OR (g.id IS NOT NULL");
-    push_visible(sql, viewer, "g.connection_id");
-    sql.push("))");
 }
 
 /// Restricts rows as told, or to what the connection waits to pick up: what it has said of those may be
@@ -391,7 +361,7 @@ fn push_stored(sql: &mut Sql, viewer: Viewer, narrow: &Narrow) {
                  WHERE m.instance_id = $1 AND m.group_id = ",
             )
             .push_bind(*group);
-            push_visible(sql, viewer, "g.connection_id");
+            push_visible(sql, viewer, Seen::G);
             if viewer.is_connection() {
                 sql.push(UNPROTECTED);
             }

@@ -1,5 +1,6 @@
 //! The command line: the real program, in a folder of its own, with an environment of its own.
 
+mod guard;
 mod mapping;
 mod migration;
 mod place;

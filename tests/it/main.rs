@@ -21,6 +21,7 @@ mod durability;
 mod feed;
 mod filters;
 mod fuzz;
+mod guard;
 mod hand;
 mod judges;
 mod keys;

@@ -5,8 +5,9 @@ use std::fs;
 use std::iter::successors;
 use std::path::Path;
 
-use scimd::directory::{Profile, mapping, retention};
+use scimd::directory::{Profile, mapping, push_guard, retention};
 use scimd::http::Settings;
+use scimd::provision::guard::GUARD_FORESEEN_MAX;
 use scimd::provision::lookups::{LOOKUP_ENTRIES_MAX, LOOKUP_TABLES_MAX};
 use scimd::provision::mapping::{MAPPING_NOTE_CHARS_MAX, PREVIEW_COUNT_MAX};
 use scimd::provision::undo::{UNDO_LISTED_MAX, UNDO_PREVIEWED_MAX};
@@ -200,6 +201,16 @@ fn limits_of_administrators() -> Vec<Limit> {
             "RETENTION_DAYS_MAX",
             "days for which what was deleted can be kept",
             number(retention::RETENTION_DAYS_MAX),
+        ),
+        (
+            "GUARD_WINDOW_MINUTES_MAX",
+            "minutes of the window of the guard for pushes",
+            number(push_guard::GUARD_WINDOW_MINUTES_MAX),
+        ),
+        (
+            "GUARD_FORESEEN_MAX",
+            "held changes that a preview goes through, where the scope has sync groups",
+            number(GUARD_FORESEEN_MAX),
         ),
     ]
 }

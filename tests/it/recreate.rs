@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use scimd::directory::hand::Act;
 use scimd::directory::source::Mode;
-use scimd::directory::{Connection, ConnectionKind, Recreate, Retention};
+use scimd::directory::{Connection, ConnectionKind, PushGuard, Recreate, Retention};
 use scimd::provision::settings::SettingsChange;
 use serde_json::json;
 use tokio::sync::Barrier;
@@ -17,7 +17,10 @@ const DAY: Duration = Duration::from_hours(24);
 
 impl TestInstance {
     async fn recreates(&self, connection: &Connection, recreate: Recreate) {
-        let change = SettingsChange { recreate: Some(recreate), ..SettingsChange::default() };
+        // So many come and go here that the guard would hold on to them.
+        let guard = Some(PushGuard { on: false, ..PushGuard::default() });
+        let change =
+            SettingsChange { recreate: Some(recreate), guard, ..SettingsChange::default() };
         let provision = &self.app.provision;
         provision.set_connection_settings(&provision.operator(), connection, change).await.unwrap();
     }

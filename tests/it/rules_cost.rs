@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use scimd::directory::{Connection, ConnectionKind};
+use scimd::directory::{Connection, ConnectionKind, PushGuard};
 use scimd::provision::Limit;
+use scimd::provision::settings::SettingsChange;
 use serde_json::{Value, json};
 
 use super::cost::plan;
@@ -104,6 +105,13 @@ impl<'a> Directory<'a> {
         [people, groups, queue]: [u32; 3],
     ) -> Self {
         let (connection, client) = test.connected(ConnectionKind::Entra, "entra").await;
+        // Four hundred people go at once here, and that is meant.
+        let guard = Some(PushGuard { percent_max: 100, ..PushGuard::default() });
+        let change = SettingsChange { guard, ..SettingsChange::default() };
+        let provision = &test.app.provision;
+        let author = provision.operator();
+        let set = provision.set_connection_settings(&author, &connection, change).await;
+        let connection = set.unwrap().connection;
         let mut ids = Vec::new();
         for name in ["ann", "bob", "cy", "dee"] {
             ids.push(client.user(name).await);

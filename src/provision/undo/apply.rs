@@ -13,7 +13,7 @@ use crate::directory::rules::{deleted_by_hand, is_deleted_by_hand, outliving};
 use crate::directory::source::Outcome;
 use crate::directory::undo::{DELETED, LOCAL_FIELD};
 use crate::directory::{
-    Account, AccountId, ConnectionId, Group, GroupId, Hand, HandWord, MemberId, MemberKind,
+    Account, AccountId, ConnectionId, Group, GroupId, Hand, HandWord, LossKind, MemberId, MemberKind,
     Timestamp,
 };
 use crate::provision::resource::finish;
@@ -189,6 +189,7 @@ impl Work<'_> {
             match name.as_str() {
                 DELETED => after.deleted_at = value.as_ref().map(|_| author.at),
                 "connection" => after.connection = id_in(value.as_ref()),
+                "held" => after.deletion_held_at = value.as_ref().map(|_| author.at),
                 _ => put(&mut after.document, name, value.as_ref()),
             }
         }
@@ -317,6 +318,7 @@ pub(super) fn put_back(before: &Account, target: &Target, at: Timestamp) -> Resu
             DELETED => after.deleted_at = said.map(|_| at),
             "connection" => after.connection = id_in(said),
             "hand" => after.hand = hand_in(said, at),
+            "held" => hold(&mut after, said, at),
             "inSource" => after.in_source = said != Some(&Value::Bool(false)),
             "protected" => after.protected = said == Some(&Value::Bool(true)),
             name => match name.strip_prefix(LOCAL_FIELD) {
@@ -339,6 +341,13 @@ pub(super) fn put_back(before: &Account, target: &Target, at: Timestamp) -> Resu
         users::derive(&mut after)?;
     }
     Ok(after)
+}
+
+/// What the guard holds of an account.
+fn hold(account: &mut Account, said: Option<&Value>, at: Timestamp) {
+    let kind = said.and_then(Value::as_str).and_then(LossKind::from_word);
+    account.suspension_held_at = kind.filter(|kind| *kind == LossKind::Suspension).map(|_| at);
+    account.deletion_held_at = kind.filter(|kind| *kind == LossKind::Deletion).map(|_| at);
 }
 
 fn id_in(said: Option<&Value>) -> Option<ConnectionId> {

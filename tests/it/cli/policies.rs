@@ -12,7 +12,7 @@ use crate::support::{Client, person, team};
 
 impl Place {
     /// A client with a key of this connection, on the database of the place.
-    async fn client(&self, connection: &str) -> Client {
+    pub(super) async fn client(&self, connection: &str) -> Client {
         let token = self.json(&["keys", "issue", connection])["token"].as_str().unwrap().to_owned();
         let url = format!("sqlite://{}", self.0.path().join("scimd-data/scimd.db").display());
         let store = Store::open(&url, 2).await.unwrap();
@@ -20,7 +20,7 @@ impl Place {
         Client { app, token }
     }
 
-    fn shell(&self, text: &mut String, args: &[&str]) {
+    pub(super) fn shell(&self, text: &mut String, args: &[&str]) {
         let done = self.run(args);
         writeln!(text, "$ scimd {}", args.join(" ")).unwrap();
         write!(text, "{}{}", done.out, done.err).unwrap();

@@ -188,7 +188,7 @@ impl TestInstance {
             let facts = Facts {
                 deleted: false,
                 hand: account.hand.and_then(Hand::in_force),
-                active: account.active,
+                active: account.counts_as_active(),
                 in_scope,
                 in_source: account.in_source,
                 protected: account.protected,
