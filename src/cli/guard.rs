@@ -5,11 +5,9 @@ use std::io;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::Outcome;
 use super::args::{ConnectionArg, DecideArgs, GuardCommand, LimitArgs, ShowGuardArgs};
-use super::config::Settings;
-use super::output::{Output, Text, or_dash, private_file};
-use super::session::{Program, Session, plain, quoted};
+use super::output::{Text, or_dash, private_file};
+use super::session::{Session, plain, quoted};
 use crate::directory::{Connection, LossKind, Losses, PushGuard};
 use crate::provision::guard::{
     Decided, Deciding, GUARD_PAGE, GuardState, HeldChange, HeldDecision, HeldMark,
@@ -17,19 +15,7 @@ use crate::provision::guard::{
 use crate::provision::settings::SettingsChange;
 use crate::store::guard::{Holding, People};
 
-/// Opens the database, and does what a command says.
-pub(super) async fn command(
-    settings: Settings,
-    program: Program,
-    out: &mut Output,
-    command: GuardCommand,
-) -> Result<Outcome> {
-    let mut session = Session::existing(settings, program, out).await?;
-    run(&mut session, command).await?;
-    session.close().await
-}
-
-async fn run(session: &mut Session<'_>, command: GuardCommand) -> Result<()> {
+pub(super) async fn run(session: &mut Session<'_>, command: GuardCommand) -> Result<()> {
     match command {
         GuardCommand::List { at } => list(session, at.instance.as_deref()).await,
         GuardCommand::Show(wanted) => match &wanted.csv {

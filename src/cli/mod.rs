@@ -176,7 +176,6 @@ impl Cli {
                 operate(&mut session, command).await?;
                 session.close().await
             }
-            Command::Guard(command) => guard::command(settings, program, out, command).await,
         }
     }
 }
@@ -207,6 +206,7 @@ async fn operate(session: &mut Session<'_>, command: Command) -> Result<()> {
         Command::Lookups(command) => lookups::run(session, command).await,
         Command::Accounts(command) => accounts::run(session, command).await,
         Command::Audit(command) => audit::run(session, command).await,
+        Command::Guard(command) => guard::run(session, command).await,
         Command::Undo(command) => undo::run(session, command).await,
         Command::Requests(command) => requests::run(session, command).await,
         Command::Groups(command) => groups::run(session, command).await,

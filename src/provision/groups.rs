@@ -300,7 +300,8 @@ impl Resource for Groups {
         let (instance, schemas) = (caller.instance, &caller.schemas);
         let removals = store::guard::member_count(tx, instance, before.id).await?;
         groups::update(tx, instance, &before, &after).await?;
-        let suspensions = scope::group_came_or_went(tx, instance, author, &after, "deleted").await?;
+        let suspensions =
+            scope::group_came_or_went(tx, instance, author, &after, "deleted").await?;
         finish::<Groups>(tx, instance, schemas, author, Some(&before), &after, "deleted").await?;
         Ok(Losses { suspensions, deletions: 1, removals })
     }

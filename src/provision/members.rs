@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 
 use super::guard::{self, Made};
 use super::{Caller, Result, render, scope};
-use crate::directory::{
-    Group, GroupId, InstanceId, Losses, MemberId, MemberKind, Timestamp, ids,
-};
+use crate::directory::{Group, GroupId, InstanceId, Losses, MemberId, MemberKind, Timestamp, ids};
 use crate::scim::filter::{Condition, Operand};
 use crate::scim::habits::Treatment;
 use crate::scim::message::{Verb, placed};

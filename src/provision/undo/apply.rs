@@ -13,8 +13,8 @@ use crate::directory::rules::{deleted_by_hand, is_deleted_by_hand, outliving};
 use crate::directory::source::Outcome;
 use crate::directory::undo::{DELETED, LOCAL_FIELD};
 use crate::directory::{
-    Account, AccountId, ConnectionId, Group, GroupId, Hand, HandWord, LossKind, MemberId, MemberKind,
-    Timestamp,
+    Account, AccountId, ConnectionId, Group, GroupId, Hand, HandWord, LossKind, MemberId,
+    MemberKind, Timestamp,
 };
 use crate::provision::resource::finish;
 use crate::provision::{
