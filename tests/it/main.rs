@@ -27,6 +27,7 @@ mod judges;
 mod keys;
 mod layers;
 mod licence;
+mod long_history;
 mod loopholes;
 mod managers;
 mod mapping;

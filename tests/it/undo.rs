@@ -15,9 +15,9 @@ use scimd::store::runs::{Run, RunState};
 use serde_json::{Map, Value, json};
 
 use super::support::csv::{Csv, file};
-use super::support::dice::Dice;
+use super::support::history::{History, title};
 use super::support::rules::{execute, literal, standing};
-use super::support::{Client, ENTERPRISE, TestInstance, both, person, team};
+use super::support::{ENTERPRISE, TestInstance, both, person};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -112,10 +112,6 @@ async fn facts(test: &TestInstance) -> String {
 
 fn sorted(document: &Map<String, Value>) -> BTreeMap<&String, &Value> {
     document.iter().collect()
-}
-
-fn title(title: &str) -> Value {
-    json!([{ "op": "replace", "path": "title", "value": title }])
 }
 
 fn reports_to(manager: &str) -> Value {
@@ -291,7 +287,7 @@ both! {
             let test = root.named(&format!("Undo {seed}")).await;
             let (okta, client) = test.connected(ConnectionKind::Okta, "okta").await;
             let (_, other) = test.connected(ConnectionKind::Entra, "entra").await;
-            let mut history = History { dice: Dice(seed), users: Vec::new(), groups: Vec::new() };
+            let mut history = History::of(seed);
             for name in ["local 1", "local 2"] {
                 test.local_person(name, json!({})).await;
             }
@@ -349,107 +345,5 @@ both! {
         let undo = Undo::Account { account, since: Timestamp(0) };
         let preview = provision.preview_undo(neighbour.id, &undo).await.unwrap();
         assert_eq!((preview.events, preview.accounts), (1, 0));
-    }
-}
-
-/// What one connection does, at random.
-struct History {
-    dice: Dice,
-    users: Vec<String>,
-    groups: Vec<String>,
-}
-
-impl History {
-    /// Does one thing; what is refused, because of an earlier step, does nothing.
-    async fn step(&mut self, client: &Client) {
-        let names = ["a", "b", "c", "d", "local 1", "other"];
-        let name = names[self.dice.below(names.len())];
-        let sent = self.sent(name);
-        match self.dice.below(10) {
-            0 | 1 => {
-                let answer = client.post("/Users", sent).await;
-                if answer.status == 201 {
-                    self.users.push(answer.text("/id"));
-                }
-            }
-            2 => {
-                if let Some(id) = self.user() {
-                    client.put(&format!("/Users/{id}"), sent).await;
-                }
-            }
-            3 => {
-                let active =
-                    json!([{ "op": "replace", "path": "active", "value": self.dice.once_in(2) }]);
-                self.patch_user(client, active).await;
-            }
-            4 => {
-                let text = format!("title {}", self.dice.below(3));
-                self.patch_user(client, title(&text)).await;
-            }
-            5 => {
-                if let Some(id) = self.user() {
-                    client.delete(&format!("/Users/{id}")).await;
-                }
-            }
-            6 => {
-                let answer = client.post("/Groups", self.team()).await;
-                if answer.status == 201 {
-                    self.groups.push(answer.text("/id"));
-                }
-            }
-            7 | 8 => {
-                let team = self.team();
-                if let Some(id) = self.group() {
-                    client.put(&format!("/Groups/{id}"), team).await;
-                }
-            }
-            _ => {
-                if let Some(id) = self.group().filter(|_| self.dice.once_in(3)) {
-                    client.delete(&format!("/Groups/{id}")).await;
-                }
-            }
-        }
-    }
-
-    async fn patch_user(&mut self, client: &Client, operations: Value) {
-        if let Some(id) = self.user() {
-            client.patch(&format!("/Users/{id}"), operations).await;
-        }
-    }
-
-    fn sent(&mut self, name: &str) -> Value {
-        let manager = self.user().unwrap_or_default();
-        let mut sent =
-            person(name, json!({ "displayName": format!("{name} {}", self.dice.below(9)) }));
-        if self.dice.once_in(2) && !manager.is_empty() {
-            sent[ENTERPRISE] = json!({ "manager": { "value": manager } });
-        }
-        sent
-    }
-
-    fn team(&mut self) -> Value {
-        let name = ["One", "Two", "Three"][self.dice.below(3)];
-        let all: Vec<String> = self.users.iter().chain(&self.groups).cloned().collect();
-        let some: Vec<&str> = self.dice.some(&all).into_iter().map(String::as_str).collect();
-        team(name, &some)
-    }
-
-    fn user(&mut self) -> Option<String> {
-        let place = self.dice.below(self.users.len().max(1));
-        self.users.get(place).cloned()
-    }
-
-    fn group(&mut self) -> Option<String> {
-        let place = self.dice.below(self.groups.len().max(1));
-        self.groups.get(place).cloned()
-    }
-
-    async fn live_group(&self, client: &Client) -> Option<String> {
-        for id in &self.groups {
-            if client.get(&format!("/Groups/{id}")).await.status == 200 {
-                return Some(id.clone());
-            }
-        }
-        None
     }
 }

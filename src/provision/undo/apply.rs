@@ -115,7 +115,9 @@ impl Work<'_> {
             }
             if left.len() == count {
                 tx.forget_mark().await?;
-                left.into_iter().for_each(|line| line.refused = None);
+                for line in left {
+                    line.refused = None;
+                }
                 break;
             }
             tx.back_to_mark().await?;

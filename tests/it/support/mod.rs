@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod csv;
 pub(crate) mod database;
 pub(crate) mod dice;
+pub(crate) mod history;
 pub(crate) mod https;
 pub(crate) mod instance;
 pub(crate) mod mentions;
