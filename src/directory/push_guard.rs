@@ -10,7 +10,8 @@ use super::Timestamp;
 use super::connection::words;
 use super::guard::GUARD_COUNT_MAX;
 
-/// The losses in a window that no percentage holds: in a small directory, a few people are a large share.
+/// The losses in a window that no percentage holds, and how many there must still be to lose: in a small
+/// directory, a few people are a large share.
 pub const GUARD_FLOOR: i64 = 20;
 
 /// The shortest window that a guard can have, in minutes.

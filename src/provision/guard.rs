@@ -10,7 +10,7 @@ use serde_json::json;
 use super::resource::Resource;
 use super::{Caller, Provision, Result, standing, transact};
 use crate::directory::push_guard::{
-    GUARD_TOTAL_MINUTES, GUARD_WINDOW_MINUTES_MAX, LossKind, Losses, PushGuard,
+    GUARD_FLOOR, GUARD_TOTAL_MINUTES, GUARD_WINDOW_MINUTES_MAX, LossKind, Losses, PushGuard,
 };
 use crate::directory::{Account, ConnectionKind, Group, InstanceId, MemberId, Timestamp};
 use crate::store::Tx;
@@ -126,6 +126,10 @@ async fn over(
         total += count;
     }
     guard::keep_total(tx, instance, connection, kind, Total { total, counted_at: at }).await?;
+    if total < GUARD_FLOOR {
+        // Who tries out a connection lets a handful of people come and go all day.
+        return Ok(None);
+    }
     let present = lost + total;
     Ok(if limits.is_over_percent(losses, present) { over(false, Some(present)) } else { None })
 }
