@@ -21,7 +21,8 @@ pub const TABLE: Table = Table {
 /// How deleted groups are read.
 pub const TOMBSTONE_TABLE: Table = Table {
     select: "SELECT r.id, r.connection_id, r.display_name, r.external_id, r.entered, r.document, \
-             r.version, r.created_at, r.modified_at, r.deleted_at \
+             r.version, r.created_at, r.modified_at, r.deleted_at, r.deletion_held_at, \
+             r.removals_held_at \
              FROM groups r WHERE r.instance_id = $1 AND r.deleted_at IS NOT NULL",
     count: "SELECT COUNT(*) AS n FROM groups r WHERE r.instance_id = $1 \
             AND r.deleted_at IS NOT NULL",

@@ -23,13 +23,17 @@ use super::support::database::environment;
 use super::support::dice::Dice;
 use super::support::history::History;
 use super::support::mirror::{Mirror, Reader};
+use super::support::rules::active;
 use super::support::{Client, TestInstance, both};
 
 /// The steps of a life.
 const STEPS: usize = 120;
 
-/// The names that are pulled, renamed and fought for.
-const NAMES: [&str; 8] = ["a", "b", "c", "d", "local 1", "local 2", "x", "y"];
+/// The names that administrators act on, and that are handed on; some of them are pushed.
+const NAMES: [&str; 8] = ["a", "b", "c", "d", "p", "q", "local 1", "local 2"];
+
+/// The names that are pulled; one of them was there before.
+const PULLED: [&str; 5] = ["p", "q", "r", "s", "local 2"];
 
 both! {
     /// Two lives of a directory on each database; `TEST_HISTORY_SCALE` multiplies them.
@@ -70,9 +74,9 @@ impl Life {
         let test = &csv.test;
         let (okta, client) = test.connected(scimd::directory::ConnectionKind::Okta, "Okta").await;
         let limits = PushGuard {
-            suspensions_max: 1,
-            deletions_max: 1,
-            removals_max: 2,
+            suspensions_max: 0,
+            deletions_max: 0,
+            removals_max: 1,
             percent_max: 100,
             window_minutes: 30,
             ..PushGuard::default()
@@ -97,7 +101,7 @@ impl Life {
     async fn step(&mut self) {
         self.test().advance(Duration::from_mins(5));
         self.times.push(self.test().app.provision.clock.now());
-        let kind = self.dice.below(14);
+        let kind = self.dice.below(16);
         let did = match kind {
             0..=5 => {
                 self.pushes.step(&self.client).await;
@@ -105,9 +109,9 @@ impl Life {
             }
             6 => self.pull().await.then_some(1),
             7 | 8 => self.act().await.then_some(2),
-            9 => self.decide().await.then_some(3),
-            10 => self.migrate().await.then_some(4),
-            11 | 12 => self.undo().await.then_some(5),
+            9..=11 => self.decide().await.then_some(3),
+            12 => self.migrate().await.then_some(4),
+            13 | 14 => self.undo().await.then_some(5),
             _ => {
                 self.purge().await;
                 Some(6)
@@ -141,7 +145,7 @@ impl Life {
 
     /// A file of some people.
     async fn pull(&mut self) -> bool {
-        let some = self.dice.some(&NAMES);
+        let some = self.dice.some(&PULLED);
         let rows: Vec<String> =
             some.iter().map(|name| format!("{name},title {}", self.dice.below(3))).collect();
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
@@ -170,8 +174,25 @@ impl Life {
         }
     }
 
+    /// The client loses somebody, which the guard holds.
+    async fn lose(&mut self) {
+        let mut own = self.test().accounts().await;
+        own.retain(|account| account.connection == Some(self.okta.id));
+        let Some(account) = own.get(self.dice.below(own.len().max(1))) else { return };
+        let path = format!("/Users/{}", account.id);
+        if self.dice.once_in(2) {
+            self.client.delete(&path).await;
+        } else {
+            self.client.patch(&path, active(false)).await;
+        }
+    }
+
     /// An administrator decides about what the guard holds.
     async fn decide(&mut self) -> bool {
+        self.lose().await;
+        if self.dice.once_in(3) {
+            return false;
+        }
         let decision =
             if self.dice.once_in(2) { HeldDecision::Apply } else { HeldDecision::Discard };
         let provision = &self.test().app.provision;
