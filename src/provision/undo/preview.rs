@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub const UNDO_LISTED_MAX: usize = 1_000;
 
 /// The events that a preview looks at, the newest first; the undo itself takes back all.
-pub const UNDO_PREVIEWED_MAX: i64 = 2_000_000;
+pub const UNDO_PREVIEWED_MAX: i64 = 200_000;
 
 /// What an undo would come to.
 #[derive(Debug, Clone, Default, serde::Serialize)]
