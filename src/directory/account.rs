@@ -117,6 +117,16 @@ impl Account {
         self.active || self.suspension_held_at.is_some()
     }
 
+    /// Has it be as if the client had never said what the guard holds: that is a matter of the connection
+    /// which has the account, and goes with it.
+    pub fn forget_holds(&mut self) {
+        if self.suspension_held_at.take().is_some() {
+            self.active = true;
+            self.document.insert("active".to_owned(), Value::Bool(true));
+        }
+        self.deletion_held_at = None;
+    }
+
     /// Since when the source keeps the person out, if it does so since a change at that time.
     #[must_use]
     pub fn suspended_since(&self, at: Timestamp) -> Option<Timestamp> {

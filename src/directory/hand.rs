@@ -76,14 +76,14 @@ pub fn act(account: &Account, act: Act, at: Timestamp, kept: Retention) -> Outco
         (Act::Restore, _) => restore(account, at, kept),
         (Act::MakeLocal, _) if account.connection.is_none() => Outcome::Unchanged,
         (Act::MakeLocal, _) => {
-            let local = Account {
+            let mut local = Account {
                 connection: None,
                 in_scope: true,
                 in_source: true,
                 missing: Vec::new(),
-                deletion_held_at: None,
                 ..account.clone()
             };
+            local.forget_holds();
             Outcome::Changed(Box::new(local))
         }
     }

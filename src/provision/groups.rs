@@ -126,6 +126,10 @@ impl Resource for Groups {
         row.deletion_held_at
     }
 
+    fn holds_members(row: &Group) -> bool {
+        row.removals_held_at.is_some()
+    }
+
     fn live_document(row: &Group) -> Option<&Document> {
         row.deleted_at.is_none().then_some(&row.document)
     }
@@ -292,7 +296,6 @@ impl Resource for Groups {
         let after = Group {
             deleted_at: Some(author.at),
             deletion_held_at: None,
-            removals_held_at: None,
             version: before.version + 1,
             modified_at: author.at,
             ..before.clone()

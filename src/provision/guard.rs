@@ -216,7 +216,12 @@ pub(super) async fn delete<R: Resource>(
     } else {
         tx.mark().await?;
         let losses = R::delete(tx, caller, author, before.clone()).await?;
-        let over = judge(tx, caller, author, losses, Made::Already).await?;
+        let mut over = judge(tx, caller, author, losses, Made::Already).await?;
+        if over.is_none() && R::holds_members(&before) {
+            // What is held of its own members would go with it undecided.
+            let (kind, losses) = (LossKind::Removal, losses.removals);
+            over = Some(Over { kind, tripped: true, losses, present: None });
+        }
         match over {
             None => tx.forget_mark().await?,
             Some(_) => tx.back_to_mark().await?,

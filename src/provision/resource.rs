@@ -77,6 +77,10 @@ pub trait Resource: 'static {
     }
     /// Since when the guard holds that its client has deleted it.
     fn deletion_held_at(row: &Self::Row) -> Option<Timestamp>;
+    /// Whether the guard holds that some of its members have left.
+    fn holds_members(_row: &Self::Row) -> bool {
+        false
+    }
     /// A row as the client sees it that has said this of it; what the directory keeps in columns stays.
     fn laid_over(row: Self::Row, document: Document) -> Self::Row;
     /// The value of a row in a column that queries are sorted by.

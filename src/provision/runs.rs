@@ -165,7 +165,7 @@ fn is_pull() -> ScimError {
 }
 
 async fn page(tx: &mut Tx, author: &Author, run: &Run) -> Result<Run> {
-    let stored = runs::find(tx, run.instance, run.id).await?.ok_or(StoreError::Stale)?;
+    let stored = runs::lock(tx, run.instance, run.id).await?.ok_or(StoreError::Stale)?;
     if (stored.seen, stored.holder) != (run.seen, run.holder) {
         return Err(taken_over().into());
     }

@@ -74,11 +74,22 @@ pub(super) async fn group_came_or_went(
 
 /// Refuses that a connection takes a Local group over that decides who is in the scope of another.
 pub(super) async fn require_unnamed(tx: &mut Tx, caller: &Caller, group: &Group) -> Result<()> {
-    let named = scope::named_by(tx, caller.instance, group.id).await?;
-    let Some(other) = named.into_iter().find(|other| *other != caller.connection) else {
+    require_unnamed_by_others(tx, caller.instance, Some(caller.connection), group).await
+}
+
+/// The same for whom a group is to belong to, by whoever's hand.
+pub(super) async fn require_unnamed_by_others(
+    tx: &mut Tx,
+    instance: InstanceId,
+    owner: Option<ConnectionId>,
+    group: &Group,
+) -> Result<()> {
+    let Some(owner) = owner else { return Ok(()) };
+    let named = scope::named_by(tx, instance, group.id).await?;
+    let Some(other) = named.into_iter().find(|other| *other != owner) else {
         return Ok(());
     };
-    let name = connections::find(tx, caller.instance, other).await?.map(|other| other.name);
+    let name = connections::find(tx, instance, other).await?.map(|other| other.name);
     let detail = format!(
         "the group \"{}\" decides who is in the scope of the connection \"{}\": no other connection \
          can take it over; an administrator has to change that scope first",

@@ -312,9 +312,9 @@ async fn write(
         .iter()
         .map(|(was, is)| {
             let event = author.change("account.changed", "account", is.id.0);
-            let (before, mut after) = (said(was), said(is));
-            after.retain(|key, value| before.get(key) != Some(value));
-            let before = before.into_iter().filter(|(key, _)| after.contains_key(key)).collect();
+            let (was_said, is_said) = (said(was), said(is));
+            let before = audit::differing(&was_said, &is_said);
+            let mut after = audit::differing(&is_said, &was_said);
             if let Some(cause) = cause {
                 after.insert("cause".to_owned(), cause(is));
             }

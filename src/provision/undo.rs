@@ -27,6 +27,9 @@ pub use preview::{UNDO_LISTED_MAX, UNDO_PREVIEWED_MAX, UndoLine, UndoPreview};
 /// The events that one step of an undo takes back.
 const PAGE: i64 = 200;
 
+/// The events that one step takes back at most where people were renamed.
+const RENAMED_MAX: usize = 2_000;
+
 /// How far the time of an event can be before that of one with a lesser id: a transaction is dated by its
 /// beginning.
 const SLACK_MS: i64 = 60 * 60 * 1000;
@@ -120,11 +123,29 @@ async fn next(
         Undo::Connection { .. } => Wanted::default(),
     };
     let mut events = search::page(tx, instance, &wanted, From::Before(from), PAGE).await?;
+    // Who took names from each other in one transaction gives them back in one.
+    while let Some(last) = events.last().filter(|last| renames(last)) {
+        let (at, from) = (last.at, From::Before(last.id.0));
+        let more = search::page(tx, instance, &wanted, from, PAGE).await?;
+        let count = more.len();
+        let before = events.len();
+        events.extend(more.into_iter().take_while(|event| event.at == at && renames(event)));
+        if events.len() < before + count || count == 0 || events.len() >= RENAMED_MAX {
+            break;
+        }
+    }
     let since = undo.since().unwrap_or(Timestamp(i64::MIN));
     let is_older = |event: &Event| event.at < since.plus_ms(-SLACK_MS);
     let last = events.last().filter(|last| !is_older(last)).map(|last| last.id.0);
     events.retain(|event| event.at >= since && is_of(event, undo));
     Ok(Events { events, last })
+}
+
+/// Whether somebody was renamed.
+fn renames(event: &Event) -> bool {
+    let named =
+        |side: &Option<Value>| side.as_ref().is_some_and(|side| side.get("userName").is_some());
+    named(&event.before) && named(&event.after)
 }
 
 /// Whether an event is one of those that are taken back.

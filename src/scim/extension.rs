@@ -173,17 +173,47 @@ pub fn reveal(shown: &Value, now: Option<&Value>) -> Option<Value> {
             Some(Value::Object(revealed.collect()))
         }
         Value::Array(items) => {
-            let item = |place: usize| now.and_then(|now| now.get(place));
-            let revealed = (0..).zip(items).filter_map(|(place, shown)| reveal(shown, item(place)));
+            let all = now.and_then(Value::as_array);
+            let fitting = |shown: &Value| all?.iter().find(|now| fits(shown, now));
+            let revealed = items.iter().filter_map(|shown| reveal(shown, fitting(shown)));
             Some(Value::Array(revealed.collect()))
         }
         other => Some(other.clone()),
     }
 }
 
+/// Whether a value is what a text of the audit trail shows of it.
+fn fits(shown: &Value, now: &Value) -> bool {
+    match (shown, now) {
+        (Value::String(text), _) if text == HIDDEN => true,
+        (Value::Object(shown), Value::Object(now)) => {
+            shown.len() == now.len()
+                && shown.iter().all(|(name, part)| now.get(name).is_some_and(|now| fits(part, now)))
+        }
+        (Value::Array(shown), Value::Array(now)) => {
+            shown.len() == now.len() && shown.iter().zip(now).all(|(one, other)| fits(one, other))
+        }
+        (shown, now) => shown == now,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+
+    #[test]
+    fn who_is_put_back_gets_no_secret_of_another() {
+        let shown = json!({ "cards": [
+            { "id": "x", "code": super::HIDDEN }, { "id": "y", "code": super::HIDDEN }
+        ] });
+        let now = json!({ "cards": [{ "id": "y", "code": "S2" }] });
+        let back = json!({ "cards": [{ "id": "x" }, { "id": "y", "code": "S2" }] });
+        assert_eq!(super::reveal(&shown, Some(&now)), Some(back));
+        let alone = json!({ "pin": super::HIDDEN, "note": "n" });
+        let now = json!({ "pin": "1", "note": "m" });
+        assert_eq!(super::reveal(&alone, Some(&now)), Some(json!({ "pin": "1", "note": "n" })));
+        assert_eq!(super::reveal(&alone, None), Some(json!({ "note": "n" })));
+    }
 
     use super::{adopted, hide, unique_values};
     use crate::scim::definition::{Holder, parse};

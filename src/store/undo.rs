@@ -89,3 +89,17 @@ pub async fn present(
     }
     Ok(found)
 }
+
+/// Takes the name of a group aside within a transaction that gives it another one: whoever wants the name
+/// can have it meanwhile.
+pub async fn put_aside(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+) -> Result<(), StoreError> {
+    let sql =
+        Sql::new("UPDATE groups SET display_name_key = $3 WHERE instance_id = $1 AND id = $2");
+    // No client can send this: a control character begins it.
+    let aside = format!("\u{1}{group}");
+    tx.execute(sql.bind(instance).bind(group).bind(aside)).await.map(drop)
+}

@@ -113,6 +113,27 @@ fn told(plan: &Plan) -> Vec<String> {
 }
 
 both! {
+    /// A circle that is longer than a step of an undo is not parted by it.
+    async fn a_long_circle_is_taken_back_as_a_whole(database) {
+        let town = Town::on(&database).await;
+        let names: Vec<String> = (0..300).map(|number| format!("p{number}")).collect();
+        for name in &names {
+            town.from.user(name).await;
+        }
+        let before = town.test.accounts().await;
+        let next = names.iter().cycle().skip(1);
+        let lines: Vec<String> =
+            names.iter().zip(next).map(|(old, new)| format!("{old},{new},")).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let run = town.migrate(&lines).await;
+        town.undo(&run).await;
+        let said = |accounts: Vec<Account>| -> Vec<_> {
+            accounts.into_iter().map(|account| (account.id, account.user_name)).collect()
+        };
+        assert_eq!(said(town.test.accounts().await), said(before));
+        town.test.assert_lawful().await;
+    }
+
     /// Names and directories change; who somebody is, whom she reports to and where she belongs do not.
     async fn people_move_and_stay_who_they_are(database) {
         let town = Town::on(&database).await;

@@ -3,7 +3,7 @@
 //! A decision goes through everything that is held, page by page, each page a transaction. What is decided
 //! is no longer in the lists, so whoever is interrupted begins again.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::super::resource::{Resource, finish};
@@ -17,7 +17,7 @@ use crate::directory::{Account, Connection, Group, Scope};
 use crate::store::audit::{self, Author, Category};
 use crate::store::guard::{self, People};
 use crate::store::held::{self as rows, Locked, Wanted};
-use crate::store::{Tx, groups};
+use crate::store::{Tx, accounts, groups};
 
 /// What is held that a preview goes through at most, where the scope of a connection has sync groups;
 /// writers wait meanwhile.
@@ -255,9 +255,7 @@ async fn page(
 
 /// The connection as the writer of what its client has said, which is no longer judged.
 async fn caller_of(tx: &mut Tx, wanted: Wanted) -> Result<Caller> {
-    let mut caller = approvals::caller_of(tx, wanted.instance, wanted.connection).await?;
-    caller.settings.guard.on = false;
-    Ok(caller)
+    approvals::caller_of(tx, wanted.instance, wanted.connection).await
 }
 
 fn count(n: usize) -> i64 {
@@ -298,7 +296,11 @@ async fn deletions(
         HeldDecision::Apply => {
             let caller = caller_of(tx, wanted).await?;
             for account in &held {
-                Users::delete(tx, &caller, author, account.clone()).await?;
+                // Who was deleted before may have moved this one: a link, a seat.
+                let now = accounts::lock(tx, wanted.instance, &[account.id]).await?;
+                for account in now {
+                    Users::delete(tx, &caller, author, account).await?;
+                }
             }
         }
         HeldDecision::Discard => restore(tx, author, wanted, &held).await?,
@@ -326,17 +328,8 @@ async fn restore(tx: &mut Tx, author: &Author, wanted: Wanted, held: &[Account])
 }
 
 fn said_anew(was: &Account, author: &Author) -> Account {
-    let mut is = Account {
-        deletion_held_at: None,
-        suspension_held_at: None,
-        version: was.version + 1,
-        modified_at: author.at,
-        ..was.clone()
-    };
-    if was.suspension_held_at.is_some() {
-        is.active = true;
-        is.document.insert("active".to_owned(), Value::Bool(true));
-    }
+    let mut is = Account { version: was.version + 1, modified_at: author.at, ..was.clone() };
+    is.forget_holds();
     standing::judge(&mut is);
     is
 }

@@ -153,6 +153,9 @@ impl Page<'_> {
         if (&after.user_name, after.connection) == (&before.user_name, before.connection) {
             return Ok(None);
         }
+        if moved {
+            after.forget_holds();
+        }
         standing::judge(&mut after);
         let schemas = &self.schemas;
         hand::made_anew(tx, self.author, instance, schemas, &mut after).await?;

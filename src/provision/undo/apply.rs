@@ -14,7 +14,7 @@ use crate::directory::source::Outcome;
 use crate::directory::undo::{DELETED, LOCAL_FIELD};
 use crate::directory::{
     Account, AccountId, ConnectionId, Group, GroupId, Hand, HandWord, LossKind, MemberId,
-    MemberKind, Timestamp,
+    MemberKind, Status, Timestamp,
 };
 use crate::provision::resource::finish;
 use crate::provision::{
@@ -27,7 +27,10 @@ use crate::store::audit::{Author, Event};
 use crate::store::query::{Purpose, Viewer};
 use crate::store::run_items::{self, Item};
 use crate::store::runs::Run;
-use crate::store::{Tx, connections, instances, memberships, migration_lines, schemas, undo};
+use crate::store::{Tx, connections, held, instances, memberships, migration_lines, schemas, undo};
+
+/// How often those are tried who were refused: each time, those who are refused again are left out.
+const ATTEMPTS_MAX: usize = 8;
 
 /// What happened to a row, as the trail says it.
 const UNDONE: &str = "undone";
@@ -98,11 +101,22 @@ impl Work<'_> {
         let mut lines = std::mem::take(&mut self.items);
         let mut waiting: Vec<&mut Line> =
             lines.iter_mut().filter(|line| line.refused.is_some()).collect();
-        while !waiting.is_empty() {
+        for _ in 0..ATTEMPTS_MAX {
+            if waiting.is_empty() {
+                break;
+            }
             tx.mark().await?;
             let before = self.changed;
-            for line in waiting.iter().filter(|line| line.kind == MemberKind::Account) {
-                migration_lines::put_aside(tx, self.run.instance, AccountId(line.id)).await?;
+            for line in &waiting {
+                let instance = self.run.instance;
+                match line.kind {
+                    MemberKind::Account => {
+                        migration_lines::put_aside(tx, instance, AccountId(line.id)).await?;
+                    }
+                    MemberKind::Group => {
+                        undo::put_aside(tx, instance, GroupId(line.id)).await?;
+                    }
+                }
             }
             let count = waiting.len();
             let mut left = Vec::with_capacity(count);
@@ -167,10 +181,10 @@ impl Work<'_> {
                 return Err(ScimError::new(ErrorKind::Conflict, detail).into());
             }
         }
-        if before.protected {
+        let mut after = put_back(&before, target, author.at)?;
+        if !(after.protected && after.status == Status::Active) {
             protection::require_not_last(tx, instance, &before).await?;
         }
-        let mut after = put_back(&before, target, author.at)?;
         if after.protected && after.connection.is_some() {
             let detail = "it is protected, and would belong to a connection: unprotect it first";
             return Err(ScimError::new(ErrorKind::Conflict, detail).into());
@@ -196,6 +210,9 @@ impl Work<'_> {
             }
         }
         groups::derive(&mut after)?;
+        if after.connection != before.connection {
+            scope::require_unnamed_by_others(tx, instance, after.connection, &after).await?;
+        }
         let owner = match after.connection {
             Some(owner) => connections::find(tx, instance, owner).await?,
             None => None,
@@ -246,7 +263,13 @@ impl Work<'_> {
         if removed.is_empty() && added.is_empty() {
             return Ok(0);
         }
-        let after = Group { version: before.version + 1, modified_at: author.at, ..before.clone() };
+        let held = held::held_members(tx, instance, group, None, 1).await?;
+        let after = Group {
+            removals_held_at: before.removals_held_at.filter(|_| !held.is_empty()),
+            version: before.version + 1,
+            modified_at: author.at,
+            ..before.clone()
+        };
         crate::store::groups::update(tx, instance, &before, &after).await?;
         members::moved(tx, instance, author, &after, &removed, &added).await?;
         Ok(i64::try_from(removed.len() + added.len()).unwrap_or(i64::MAX))
@@ -336,6 +359,9 @@ pub(super) fn put_back(before: &Account, target: &Target, at: Timestamp) -> Resu
     }
     if after.connection.is_none() {
         (after.in_scope, after.in_source) = (true, true);
+    }
+    if after.connection != before.connection {
+        after.forget_holds();
     }
     if after.document == before.document {
         standing::judge(&mut after);

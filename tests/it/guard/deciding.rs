@@ -1,8 +1,48 @@
 //! What administrators decide.
 
+use scimd::directory::AccountId;
+use scimd::directory::undo::Undo;
+
+use super::super::support::ENTERPRISE;
 use super::*;
 
 both! {
+    /// A manager goes with those who report to her, in one page: each finds the others as they are now.
+    async fn managers_and_their_reports_are_deleted_together(database) {
+        let test = TestInstance::on(&database).await;
+        let (connection, client) = test.guarded(at_most(0, 0, 0)).await;
+        let boss = client.user("boss").await;
+        let manager = json!({ ENTERPRISE: { "manager": { "value": boss } } });
+        let ann = client.person("ann", manager.clone()).await;
+        let bob = client.person("bob", manager).await;
+        for id in [&boss, &ann, &bob] {
+            assert_eq!(client.delete(&format!("/Users/{id}")).await.status, 204);
+        }
+        let decided = test.decide_held(&connection, HeldDecision::Apply).await;
+        assert_eq!((decided.deletions, decided.refused.len()), (3, 0));
+        assert_eq!(test.accounts().await, []);
+        test.assert_lawful().await;
+    }
+
+    /// What was applied by mistake is taken back: it is held again, and the people are in.
+    async fn what_was_applied_is_held_again_by_an_undo(database) {
+        let test = TestInstance::on(&database).await;
+        let (connection, client) = test.guarded(at_most(0, 0, 0)).await;
+        let ann = client.user("ann").await;
+        client.set_active(&ann, false).await;
+        test.advance(Duration::from_hours(1));
+        let since = test.app.provision.clock.now();
+        test.decide_held(&connection, HeldDecision::Apply).await;
+        assert_eq!(test.standing("ann").await, "suspended: disabled in the identity provider");
+        let provision = &test.app.provision;
+        let undo = Undo::Account { account: AccountId(ann.parse().unwrap()), since };
+        let run = provision.begin_undo(&provision.operator(), test.id, &undo).await.unwrap();
+        assert_eq!(provision.work_off(run, |_| ()).await.unwrap().changed, 1);
+        assert_eq!(test.standing("ann").await, "active");
+        assert_eq!(test.held(&connection).await, ["suspension of account ann"]);
+        test.assert_lawful().await;
+    }
+
     /// What is applied is as if the client had said it now; what is discarded was never said.
     async fn what_is_held_is_applied_or_discarded(database) {
         let root = TestInstance::on(&database).await;
