@@ -295,8 +295,7 @@ pub async fn is_holding(
         Sql::new(
             "SELECT CAST(1 AS BIGINT) AS n FROM groups WHERE instance_id = $1 \
              AND connection_id = $2 AND deleted_at IS NULL AND removals_held_at IS NOT NULL \
-             AND EXISTS (SELECT 1 FROM memberships m WHERE m.instance_id = $1 \
-             AND m.group_id = groups.id AND m.removal_held_at IS NOT NULL) LIMIT 1",
+             LIMIT 1",
         )
     };
     let statements = match kind {
