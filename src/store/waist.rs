@@ -1,5 +1,7 @@
 //! The narrow waist: the only place that knows there are two drivers.
 
+mod writer;
+
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +14,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
+use writer::{Turn, Writer};
 
 pub use super::dialect::Dialect;
 use super::row::{Record, Row};
@@ -21,6 +24,9 @@ use crate::directory::InstanceId;
 
 /// How long a request waits for a connection before it is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection to PostgreSQL may have been idle and is trusted to be alive.
+const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(1);
 
 /// How long a SQLite writer waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +52,7 @@ enum Pools {
     /// SQLite has one writer at a time; one connection for writing makes the queue fair.
     Sqlite {
         read: SqlitePool,
-        write: SqlitePool,
+        write: Writer,
     },
     Postgres(PgPool),
 }
@@ -84,7 +90,7 @@ pub struct Tx {
 enum Link {
     SqliteRead(PoolConnection<Sqlite>),
     SqliteSnapshot(Transaction<'static, Sqlite>),
-    SqliteWrite(SqliteWriter),
+    SqliteWrite(Turn),
     PostgresRead(PoolConnection<Postgres>),
     PostgresWrite(Transaction<'static, Postgres>),
 }
@@ -110,13 +116,23 @@ impl Store {
             let pool = PgPoolOptions::new()
                 .max_connections(connections_max)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
+                // One that was used a moment ago needs no sign of life, which would cost a round trip.
+                .test_before_acquire(false)
+                .before_acquire(|connection, known| {
+                    Box::pin(async move {
+                        if known.idle_for >= IDLE_UNTESTED_MAX {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_with(options)
                 .await?;
             Pools::Postgres(pool)
         };
         let store = Self { pools, settings_changes: Arc::default() };
         match &store.pools {
-            Pools::Sqlite { write, .. } => migrations::sqlite().run(write).await,
+            Pools::Sqlite { read, .. } => migrations::sqlite().run(read).await,
             Pools::Postgres(pool) => migrations::postgres().run(pool).await,
         }
         .map_err(StoreError::Migration)?;
@@ -130,11 +146,15 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
-        Ok(Pools::Sqlite {
-            write: pool().max_connections(1).connect_with(options.clone()).await?,
-            read: pool().max_connections(connections_max).connect_with(options).await?,
-        })
+        let write = Writer::open(options.clone()).await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(connections_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            // It is a file of this machine: what would a ping find out?
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await?;
+        Ok(Pools::Sqlite { read, write })
     }
 
     /// A connection for statements that change nothing.
@@ -159,13 +179,11 @@ impl Store {
         Ok(self.tx(link))
     }
 
-    /// A transaction for writing. On SQLite it takes the write lock at once: a transaction that first
-    /// reads and then writes would fail when another one wrote in between.
+    /// A transaction for writing. On SQLite it waits for its turn and takes the write lock at once: a
+    /// transaction that first reads and then writes would fail when another one wrote in between.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let link = match &self.pools {
-            Pools::Sqlite { write, .. } => {
-                Link::SqliteWrite(SqliteWriter::begin(write.acquire().await?).await?)
-            }
+            Pools::Sqlite { write, .. } => Link::SqliteWrite(write.turn(ACQUIRE_TIMEOUT).await?),
             Pools::Postgres(pool) => Link::PostgresWrite(pool.begin().await?),
         };
         Ok(self.tx(link))
@@ -349,7 +367,7 @@ impl Tx {
     /// Keeps what was written. Only when this returns `Ok` may anybody be told so.
     pub async fn commit(self) -> Result<(), StoreError> {
         match self.link {
-            Link::SqliteWrite(writer) => writer.end("COMMIT").await?,
+            Link::SqliteWrite(turn) => turn.keep().await?,
             Link::SqliteSnapshot(transaction) => transaction.commit().await?,
             Link::PostgresWrite(transaction) => transaction.commit().await?,
             Link::SqliteRead(_) | Link::PostgresRead(_) => {}
@@ -360,10 +378,13 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives up what was written. Dropping does the same, at the price of the connection.
+    /// Gives up what was written. Dropping does the same, on PostgreSQL when the connection is next used.
     pub async fn rollback(self) {
         let ended = match self.link {
-            Link::SqliteWrite(writer) => writer.end("ROLLBACK").await,
+            Link::SqliteWrite(turn) => {
+                drop(turn);
+                Ok(())
+            }
             Link::SqliteSnapshot(transaction) => transaction.rollback().await,
             Link::PostgresWrite(transaction) => transaction.rollback().await,
             Link::SqliteRead(_) | Link::PostgresRead(_) => Ok(()),
@@ -396,42 +417,9 @@ impl Tx {
         match &mut self.link {
             Link::SqliteRead(connection) => Connection::Sqlite(connection),
             Link::SqliteSnapshot(transaction) => Connection::Sqlite(transaction),
-            Link::SqliteWrite(writer) => Connection::Sqlite(&mut writer.connection),
+            Link::SqliteWrite(turn) => Connection::Sqlite(turn.connection()),
             Link::PostgresRead(connection) => Connection::Postgres(connection),
             Link::PostgresWrite(transaction) => Connection::Postgres(transaction),
-        }
-    }
-}
-
-/// A write transaction of SQLite.
-///
-/// The driver's own transaction counts how deep it is, and loses count when SQLite ends a transaction by
-/// itself, as it does when the disk is full: the one writing connection would be of no use ever
-/// after. Here a connection whose end is not certain is closed instead of being used again.
-#[derive(Debug)]
-struct SqliteWriter {
-    connection: PoolConnection<Sqlite>,
-    ended: bool,
-}
-
-impl SqliteWriter {
-    async fn begin(connection: PoolConnection<Sqlite>) -> Result<Self, sqlx::Error> {
-        let mut writer = Self { connection, ended: false };
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *writer.connection).await?;
-        Ok(writer)
-    }
-
-    async fn end(mut self, word: &'static str) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(word).execute(&mut *self.connection).await?;
-        self.ended = true;
-        Ok(())
-    }
-}
-
-impl Drop for SqliteWriter {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.connection.close_on_drop();
         }
     }
 }
