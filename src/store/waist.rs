@@ -3,9 +3,9 @@
 mod writer;
 
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
@@ -44,7 +44,15 @@ const POSTGRES_OPTIONS: [(&str, &str); 4] = [
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: Pools,
-    settings_changes: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+}
+
+/// What a store and its transactions know together.
+#[derive(Debug, Default)]
+struct Shared {
+    settings_changes: AtomicU64,
+    /// When a connection was last found to be lost.
+    lost_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,7 +90,7 @@ pub enum Nesting {
 #[derive(Debug)]
 pub struct Tx {
     link: Link,
-    settings_changes: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     changes_settings: bool,
 }
 
@@ -107,6 +115,7 @@ impl Store {
     /// Acknowledged means durable: SQLite runs in WAL mode with `synchronous=FULL`; PostgreSQL with
     /// `synchronous_commit=on`, whatever its own configuration says.
     pub async fn open(url: &str, connections_max: u32) -> Result<Self, StoreError> {
+        let shared = Arc::<Shared>::default();
         let pools = if url.starts_with("sqlite:") {
             Self::open_sqlite(url, connections_max).await?
         } else {
@@ -118,19 +127,23 @@ impl Store {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 // One that was used a moment ago needs no sign of life, which would cost a round trip.
                 .test_before_acquire(false)
-                .before_acquire(|connection, known| {
-                    Box::pin(async move {
-                        if known.idle_for >= IDLE_UNTESTED_MAX {
-                            connection.ping().await?;
-                        }
-                        Ok(true)
-                    })
+                .before_acquire({
+                    let shared = shared.clone();
+                    move |connection, known| {
+                        let doubtful = shared.doubts(known.idle_for);
+                        Box::pin(async move {
+                            if doubtful {
+                                connection.ping().await?;
+                            }
+                            Ok(true)
+                        })
+                    }
                 })
                 .connect_with(options)
                 .await?;
             Pools::Postgres(pool)
         };
-        let store = Self { pools, settings_changes: Arc::default() };
+        let store = Self { pools, shared };
         match &store.pools {
             Pools::Sqlite { read, .. } => migrations::sqlite().run(read).await,
             Pools::Postgres(pool) => migrations::postgres().run(pool).await,
@@ -184,20 +197,20 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let link = match &self.pools {
             Pools::Sqlite { write, .. } => Link::SqliteWrite(write.turn(ACQUIRE_TIMEOUT).await?),
-            Pools::Postgres(pool) => Link::PostgresWrite(pool.begin().await?),
+            Pools::Postgres(pool) => Link::PostgresWrite(self.shared.seen(pool.begin().await)?),
         };
         Ok(self.tx(link))
     }
 
     fn tx(&self, link: Link) -> Tx {
-        Tx { link, settings_changes: self.settings_changes.clone(), changes_settings: false }
+        Tx { link, shared: self.shared.clone(), changes_settings: false }
     }
 
     /// How often this process has changed settings of connections, keys or instances: who remembers some
     /// asks again when the number is another. What other processes change is not counted.
     #[must_use]
     pub fn settings_changes(&self) -> u64 {
-        self.settings_changes.load(Ordering::Acquire)
+        self.shared.settings_changes.load(Ordering::Acquire)
     }
 
     /// Which of the two databases this is.
@@ -218,6 +231,22 @@ impl Store {
             }
             Pools::Postgres(pool) => pool.close().await,
         }
+    }
+}
+
+impl Shared {
+    /// Whether a connection that was idle for so long may be lost: for long, or since another one was.
+    fn doubts(&self, idle_for: Duration) -> bool {
+        let lost_at = *self.lost_at.lock().unwrap_or_else(PoisonError::into_inner);
+        idle_for >= IDLE_UNTESTED_MAX || lost_at.is_some_and(|at| at.elapsed() <= idle_for)
+    }
+
+    /// Remembers that a connection is lost, if that is what happened.
+    fn seen<T>(&self, done: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        if let Err(sqlx::Error::Io(_)) = &done {
+            *self.lost_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        Ok(done?)
     }
 }
 
@@ -262,7 +291,8 @@ impl Tx {
     /// Runs a statement; the number of rows it changed.
     pub async fn execute(&mut self, sql: Sql) -> Result<u64, StoreError> {
         let trace = Trace::of(&sql);
-        let changed: u64 = run!(self, sql, execute)?;
+        let changed = run!(self, sql, execute);
+        let changed: u64 = self.shared.seen(changed)?;
         trace.done(changed);
         Ok(changed)
     }
@@ -277,7 +307,8 @@ impl Tx {
     /// Runs a statement; its first row, if it has one.
     pub async fn fetch_optional<T: Record>(&mut self, sql: Sql) -> Result<Option<T>, StoreError> {
         let trace = Trace::of(&sql);
-        let row: Option<Row> = run!(self, sql, fetch_optional)?;
+        let row = run!(self, sql, fetch_optional);
+        let row: Option<Row> = self.shared.seen(row)?;
         trace.done(u64::from(row.is_some()));
         row.as_ref().map(T::read).transpose()
     }
@@ -285,7 +316,8 @@ impl Tx {
     /// Runs a statement; all of its rows.
     pub async fn fetch_all<T: Record>(&mut self, sql: Sql) -> Result<Vec<T>, StoreError> {
         let trace = Trace::of(&sql);
-        let rows: Vec<Row> = run!(self, sql, fetch_all)?;
+        let rows = run!(self, sql, fetch_all);
+        let rows: Vec<Row> = self.shared.seen(rows)?;
         trace.done(rows.len() as u64);
         rows.iter().map(T::read).collect()
     }
@@ -373,7 +405,7 @@ impl Tx {
             Link::SqliteRead(_) | Link::PostgresRead(_) => {}
         }
         if self.changes_settings {
-            self.settings_changes.fetch_add(1, Ordering::Release);
+            self.shared.settings_changes.fetch_add(1, Ordering::Release);
         }
         Ok(())
     }

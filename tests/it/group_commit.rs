@@ -1,0 +1,128 @@
+//! Writers who wait together on SQLite are made durable together, and each is kept whole or not at all.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use scimd::clock::Ids;
+use scimd::directory::{TenantId, Timestamp};
+use scimd::store::tenants::{self, Tenant};
+use scimd::store::{Store, StoreError, Tx};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use super::support::Database;
+
+async fn insert(tx: &mut Tx, name: &str) -> Result<(), StoreError> {
+    let tenant =
+        Tenant { id: TenantId(Ids.fresh()), name: name.to_owned(), created_at: Timestamp(0) };
+    tenants::insert(tx, &tenant, name).await
+}
+
+async fn names(store: &Store) -> Vec<String> {
+    let mut tx = store.read().await.unwrap();
+    let tenants = tenants::list(&mut tx).await.unwrap();
+    tenants.into_iter().map(|tenant| tenant.name).collect()
+}
+
+/// Lets a future go on until it has to wait for others.
+async fn asked<F: Future>(mut future: std::pin::Pin<&mut F>) {
+    std::future::poll_fn(|context| {
+        assert!(future.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_waits_is_kept_with_who_wrote_and_nobody_is_told_before() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let mut first = store.begin().await.unwrap();
+    insert(&mut first, "first").await.unwrap();
+
+    let mut second = pin!(store.begin());
+    asked(second.as_mut()).await;
+    let mut third = pin!(store.begin());
+    asked(third.as_mut()).await;
+    let mut first = pin!(first.commit());
+    asked(first.as_mut()).await;
+
+    // The turn goes on before anything is on the disk: other connections see nothing of it yet.
+    let mut second = second.await.unwrap();
+    assert!(names(&store).await.is_empty());
+    asked(first.as_mut()).await;
+    // What the first has written is there for the second; that he gives up takes nothing from the others.
+    assert!(matches!(insert(&mut second, "first").await, Err(StoreError::Conflict)));
+    insert(&mut second, "second").await.unwrap();
+    drop(second);
+
+    let mut third = third.await.unwrap();
+    insert(&mut third, "third").await.unwrap();
+    asked(first.as_mut()).await;
+    third.commit().await.unwrap();
+    first.await.unwrap();
+    assert_eq!(names(&store).await, ["first", "third"]);
+}
+
+#[tokio::test]
+async fn who_hangs_up_while_he_waits_or_writes_hinders_nobody() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    for round in 0..20 {
+        let mut first = store.begin().await.unwrap();
+        insert(&mut first, &format!("first {round}")).await.unwrap();
+        {
+            let mut impatient = pin!(store.begin());
+            asked(impatient.as_mut()).await;
+        }
+        first.commit().await.unwrap();
+        let mut second = store.begin().await.unwrap();
+        {
+            // In the middle of a statement.
+            let mut writing = pin!(insert(&mut second, "second"));
+            asked(writing.as_mut()).await;
+        }
+        drop(second);
+    }
+    assert_eq!(names(&store).await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_crowd_of_writers_is_kept_or_refused_each_for_himself() {
+    const WRITERS: usize = 64;
+    let database = Database::sqlite();
+    let store = database.open().await;
+    for round in 0..20 {
+        let barrier = Arc::new(Barrier::new(WRITERS));
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            let (store, barrier) = (store.clone(), barrier.clone());
+            writers.spawn(async move {
+                barrier.wait().await;
+                let mut tx = store.begin().await.unwrap();
+                // Two writers each want one name; one in four gives up.
+                let name = format!("{round}-{}", writer / 2);
+                let wrote = insert(&mut tx, &name).await;
+                if writer % 4 == 3 {
+                    tx.rollback().await;
+                    return None;
+                }
+                match wrote {
+                    Ok(()) => tx.commit().await.ok().map(|()| name),
+                    Err(StoreError::Conflict) => None,
+                    Err(error) => panic!("{error}"),
+                }
+            });
+        }
+        let mut kept: Vec<String> = writers.join_all().await.into_iter().flatten().collect();
+        kept.sort_unstable();
+        let start = format!("{round}-");
+        let mut there: Vec<String> =
+            names(&store).await.into_iter().filter(|name| name.starts_with(&start)).collect();
+        there.sort_unstable();
+        assert_eq!(there, kept, "round {round}");
+    }
+    store.close().await;
+    assert!(matches!(store.begin().await, Err(StoreError::Unavailable(_))));
+}
