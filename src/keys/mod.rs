@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::{Clock, Ids};
-use crate::directory::{ConnectionId, InstanceId, KeyId, Timestamp, ids::hex};
+use crate::directory::{ConnectionId, ConnectionStatus, InstanceId, KeyId, Timestamp, ids::hex};
 use crate::store::audit::{self, Author, Category};
 use crate::store::keys::{ApiKey, KeyAndConnection};
 use crate::store::signing::{self, SigningKey};
@@ -67,6 +67,16 @@ pub enum Holder {
 }
 
 impl Holder {
+    /// Whether it may do what it is there for. Who may not is looked at anew each time, so that he notices at
+    /// once when he may again.
+    fn is_at_work(&self) -> bool {
+        let is_enabled = match self {
+            Self::Connection(found) => found.status == ConnectionStatus::Enabled,
+            Self::Reader(_) => true,
+        };
+        is_enabled && self.key().revoked_at.is_none()
+    }
+
     fn key(&self) -> &ApiKey {
         match self {
             Self::Connection(found) => &found.key,
@@ -269,7 +279,9 @@ impl Keyring {
                 let read = Reading::begin(store);
                 let holder = find(&mut store.read().await?, &claims, &digest).await?;
                 let holder = Arc::new(holder.ok_or(KeyError::Invalid)?);
-                self.known.keep(digest, Arc::clone(&holder), read, store);
+                if holder.is_at_work() {
+                    self.known.keep(digest, Arc::clone(&holder), read, store);
+                }
                 holder
             }
         };

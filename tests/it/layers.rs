@@ -22,7 +22,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("tower", &["http"]),
     ("tower_http", &["http"]),
-    ("tokio", &["provision", "pull", "http", "cli"]),
+    ("tokio", &["store", "provision", "pull", "http", "cli"]),
     ("clap", &["cli"]),
     ("csv", &["pull", "cli"]),
     ("encoding_rs", &["pull"]),

@@ -6,7 +6,7 @@ use axum::body::Body;
 use scimd::clock::{Clock, Ids};
 use scimd::directory::hand::Act;
 use scimd::directory::{AccountId, RequestDays};
-use scimd::http::Settings;
+use scimd::http::{REQUESTS_KEPT_PER_SECOND_MAX, Settings};
 use scimd::provision::Provision;
 use scimd::provision::requests::replay::Replayed;
 use scimd::provision::requests::{EXCHANGE_BODY_BYTES_MAX, Shown, from_time, name_key};
@@ -483,16 +483,35 @@ both! {
         assert_eq!(test.log_lines(all()).await, ["POST /Users 499"]);
     }
 
+    /// An import must not cost more to log than to do; what failed is what people look for.
+    async fn of_what_goes_well_a_hundred_in_a_second_are_kept(database) {
+        let test = TestInstance::on(&database).await;
+        let (client, neighbour) = (test.okta().await, test.neighbour().await);
+        let neighbours = neighbour.okta().await;
+        for _ in 0..REQUESTS_KEPT_PER_SECOND_MAX + 7 {
+            client.get("/Users?count=0").await;
+        }
+        client.get("/Users/nobody").await;
+        neighbours.get("/Users").await;
+        let kept = test.request_log(all()).await;
+        assert_eq!(kept.len(), REQUESTS_KEPT_PER_SECOND_MAX + 1);
+        assert_eq!(kept.last().unwrap().status, 404);
+        assert_eq!(test.app.provision.missed_exchanges(test.id).await.unwrap(), 7);
+        assert_eq!(neighbour.request_log(all()).await.len(), 1);
+        // The log was written, and another second begins.
+        client.get("/Users").await;
+        assert_eq!(test.request_log(all()).await.len(), REQUESTS_KEPT_PER_SECOND_MAX + 2);
+    }
+
     async fn a_server_that_stops_writes_what_waits(database) {
         let test = TestInstance::on(&database).await;
         let token = test.okta().await.token;
         let server = TestServer::start(test.app.clone()).await;
         let client = reqwest::Client::builder().build().unwrap();
         for number in 0..250 {
-            let body = person(&format!("user{number}"), json!({})).to_string();
-            let url = format!("{}/scim/v2/Users", server.base);
-            let sent = client.post(url).bearer_auth(&token).body(body).send().await.unwrap();
-            assert_eq!(sent.status().as_u16(), 201);
+            let url = format!("{}/scim/v2/Users/nobody-{number}", server.base);
+            let sent = client.get(url).bearer_auth(&token).send().await.unwrap();
+            assert_eq!(sent.status().as_u16(), 404);
         }
         server.stop().await;
         let provision = Provision::new(database.open().await, Clock::system(), Ids);
