@@ -75,6 +75,7 @@ pub(crate) struct Client {
     target: Arc<Target>,
     pace: Arc<Pace>,
     sender: Option<SendRequest<Full<Bytes>>>,
+    due: Option<Instant>,
     /// What was measured so far.
     pub(crate) tally: Tally,
 }
@@ -207,7 +208,7 @@ impl Client {
     /// A client that connects when it sends its first request.
     pub(crate) fn new(target: &Arc<Target>, pace: &Arc<Pace>) -> Result<Self> {
         let (target, pace) = (Arc::clone(target), Arc::clone(pace));
-        Ok(Self { target, pace, sender: None, tally: Tally::new()? })
+        Ok(Self { target, pace, sender: None, due: None, tally: Tally::new()? })
     }
 
     /// Whether another request is due.
@@ -220,13 +221,14 @@ impl Client {
         self.sender().await.map(drop)
     }
 
-    /// Sends a request and measures it. `None` if it failed, which is counted by its status.
-    pub(crate) async fn send(&mut self, request: Request) -> Option<Answer> {
-        self.send_as_of(Instant::now(), request).await
+    /// Has the next request be measured from when it was due: what it waited is part of its time.
+    pub(crate) fn was_due(&mut self, at: Instant) {
+        self.due = Some(at);
     }
 
-    /// The same for a request that was due at an earlier time: what it waited is part of its time.
-    pub(crate) async fn send_as_of(&mut self, due: Instant, request: Request) -> Option<Answer> {
+    /// Sends a request and measures it. `None` if it failed, which is counted by its status.
+    pub(crate) async fn send(&mut self, request: Request) -> Option<Answer> {
+        let due = self.due.take().unwrap_or_else(Instant::now);
         self.pace.count();
         let answered = self.exchange(&request).await;
         self.tally.record(due.elapsed());

@@ -8,6 +8,7 @@ mod client;
 mod database;
 mod floor;
 mod meter;
+mod noisy;
 mod people;
 mod report;
 mod server;
@@ -48,6 +49,8 @@ enum Command {
     Floor(FloorCommand),
     /// Run the floors and all workloads on a database and a server of their own
     All(all::AllArguments),
+    /// Measure how many quiet instances fare beside one that asks without end
+    Noisy(noisy::NoisyArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,6 +160,7 @@ fn main() -> Result<()> {
             Command::Fill(arguments) => fill(arguments).await,
             Command::Floor(floor) => measure(floor).await,
             Command::All(arguments) => all::run(arguments).await,
+            Command::Noisy(arguments) => noisy::run(arguments).await,
         }
     })
 }

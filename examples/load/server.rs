@@ -33,7 +33,8 @@ impl Server {
         database: &Database,
         database_connections: Option<u32>,
     ) -> Result<Self> {
-        let mut command = Command::new(program);
+        let named = || format!("no server at {}; --scimd names one", program.display());
+        let mut command = Command::new(program.canonicalize().with_context(named)?);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
             .arg(database.folder.path())

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::client::{Client, Pace, Request, Tally, Target};
 use super::meter::{Meter, Reading};
 use super::people::{self, Population};
-use super::report::Row;
+use super::report::{self, Row};
 use super::world::{Known, World};
 
 /// The people that are created before a workload on people, at least.
@@ -192,8 +192,9 @@ impl Workload {
 }
 
 /// One client at work.
-struct Worker {
-    client: Client,
+pub(crate) struct Worker {
+    /// Its connection, with what it has measured.
+    pub(crate) client: Client,
     world: Arc<World>,
     population: Population,
     dice: Rng,
@@ -229,7 +230,8 @@ struct Page {
 }
 
 impl Worker {
-    fn new(
+    /// The client with this number, among those of the plan.
+    pub(crate) fn new(
         client: Client,
         world: &Arc<World>,
         population: &Population,
@@ -254,12 +256,17 @@ impl Worker {
         // A walk is of use only if it comes to its end.
         while self.client.goes_on() || (workload.walks() && !self.walk.is_done) {
             self.take_turn(workload).await;
-            self.turn += 1;
         }
         self
     }
 
-    async fn take_turn(&mut self, workload: Workload) {
+    /// Does what is next in a workload: one request, or a few that belong together.
+    pub(crate) async fn take_turn(&mut self, workload: Workload) {
+        self.send_next(workload).await;
+        self.turn += 1;
+    }
+
+    async fn send_next(&mut self, workload: Workload) {
         match workload {
             Workload::Create => {
                 let number = self.world.next_person();
@@ -467,5 +474,5 @@ impl Walk {
 fn median(times: &mut [u64]) -> Option<f64> {
     times.sort_unstable();
     let time = times.get(times.len() / 2).copied()?;
-    Some(Duration::from_micros(time).as_secs_f64() * 1000.0)
+    Some(report::rounded(Duration::from_micros(time).as_secs_f64() * 1000.0))
 }

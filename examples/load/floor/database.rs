@@ -92,11 +92,11 @@ async fn measure_on(database: &Database, plan: &Plan) -> Result<Vec<Row>> {
         // SQLite has one writer: more connections would only wait for each other.
         let writers = if database.is_postgres() { plan.connections } else { 1 };
         let group = if shape.grouped { plan.connections } else { 1 };
+        let links = Link::open_all(&bench.url, writers).await?;
         let pace = Pace::new(plan.requests_max, plan.time);
         let start = Instant::now();
         let mut running = JoinSet::new();
-        for _ in 0..writers {
-            let link = Link::open(&bench.url).await?;
+        for link in links {
             running.spawn(creates(Arc::clone(&bench), link, Arc::clone(&pace), shape, group));
         }
         let mut tally = Tally::new()?;
@@ -111,12 +111,12 @@ async fn measure_on(database: &Database, plan: &Plan) -> Result<Vec<Row>> {
     for (name, statement) in
         [(BY_ID, statements::by_id as Find), (BY_USER_NAME, statements::by_user_name)]
     {
+        let links = Link::open_all(&bench.url, plan.connections).await?;
         let pace = Pace::new(plan.requests_max, plan.time);
         let start = Instant::now();
         let mut running = JoinSet::new();
-        for number in 0..plan.connections {
-            let link = Link::open(&bench.url).await?;
-            let dice = Rng::with_seed(plan.seed.wrapping_add(number as u64));
+        for (seed, link) in (plan.seed..).zip(links) {
+            let dice = Rng::with_seed(seed);
             let (bench, people) = (Arc::clone(&bench), Arc::clone(&people));
             running.spawn(finds(bench, link, Arc::clone(&pace), people, dice, statement));
         }
@@ -200,6 +200,15 @@ macro_rules! run {
 }
 
 impl Link {
+    /// Opens so many connections, before anything is measured.
+    async fn open_all(url: &str, count: usize) -> Result<Vec<Self>> {
+        let mut links = Vec::new();
+        for _ in 0..count {
+            links.push(Self::open(url).await?);
+        }
+        Ok(links)
+    }
+
     /// Opens a connection as scimd does: what is acknowledged is on disk.
     async fn open(url: &str) -> Result<Self> {
         if url.starts_with("sqlite:") {
