@@ -135,6 +135,7 @@ async fn idle(server: &Server, target: &Arc<Target>) -> Result<()> {
     client.require(Request::get("/Users?count=1")).await?;
     tokio::time::sleep(IDLE).await;
     let rss_mib = rounded(server.meter.now()?.rss_mib);
+    eprintln!("The server has {rss_mib} MiB of memory when it has nothing to do.");
     report::line(&json!({ "name": "idle", "server_rss_mib": rss_mib }))
 }
 

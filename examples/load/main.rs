@@ -234,7 +234,13 @@ impl ServerArguments {
             bail!("--connections: at least one is needed");
         }
         let world = match (&self.state, &self.prefix) {
-            (Some(state), None) if state.exists() => World::read(state)?,
+            (Some(state), prefix) if state.exists() => {
+                let world = World::read(state)?;
+                if prefix.as_ref().is_some_and(|prefix| *prefix != world.prefix) {
+                    bail!("--prefix: the people in {} are of {}", state.display(), world.prefix);
+                }
+                world
+            }
             (_, Some(prefix)) => World::new(prefix),
             (_, None) => World::new(&format!("run{}", Clock::system().now().0)),
         };

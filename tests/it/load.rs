@@ -136,3 +136,19 @@ async fn floors_are_measured() {
         assert_measured(row, 1);
     }
 }
+
+#[tokio::test]
+async fn quiet_instances_are_measured_beside_a_noisy_one() {
+    let scimd = env!("CARGO_BIN_EXE_scimd");
+    let mut arguments = vec!["noisy", "--scimd", scimd, "--quiet", "3", "--rate", "10"];
+    arguments.extend(["--noisy-connections", "2", "--seconds", "1"]);
+    let rows = load(&arguments).await;
+    let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["quiet-alone", "quiet-beside-noisy", "noisy"]);
+    for row in &rows[..2] {
+        assert_measured(row, 3);
+        // What was due is either sent or told.
+        let sent = row["requests"].as_u64().unwrap();
+        assert_eq!(sent + row["requests_not_sent_in_time"].as_u64().unwrap(), 30, "{row}");
+    }
+}

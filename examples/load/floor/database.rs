@@ -91,44 +91,63 @@ async fn measure_on(database: &Database, plan: &Plan) -> Result<Vec<Row>> {
     for shape in shapes {
         // SQLite has one writer: more connections would only wait for each other.
         let writers = if database.is_postgres() { plan.connections } else { 1 };
-        let group = if shape.grouped { plan.connections } else { 1 };
-        let links = Link::open_all(&bench.url, writers).await?;
-        let pace = Pace::new(plan.requests_max, plan.time);
-        let start = Instant::now();
-        let mut running = JoinSet::new();
-        for link in links {
-            running.spawn(creates(Arc::clone(&bench), link, Arc::clone(&pace), shape, group));
-        }
-        let mut tally = Tally::new()?;
-        while let Some(done) = running.join_next().await {
-            let (measured, made) = done.context("a writer")??;
-            tally.add(&measured)?;
-            people.extend(made);
-        }
-        rows.push(Row::new(shape.name, writers * group, &tally, start.elapsed()));
+        let (row, made) = measure_creates(&bench, plan, shape, writers).await?;
+        rows.push(row);
+        people.extend(made);
     }
     let people: Arc<[Person]> = people.into();
-    for (name, statement) in
-        [(BY_ID, statements::by_id as Find), (BY_USER_NAME, statements::by_user_name)]
-    {
-        let links = Link::open_all(&bench.url, plan.connections).await?;
-        let pace = Pace::new(plan.requests_max, plan.time);
-        let start = Instant::now();
-        let mut running = JoinSet::new();
-        for (seed, link) in (plan.seed..).zip(links) {
-            let dice = Rng::with_seed(seed);
-            let (bench, people) = (Arc::clone(&bench), Arc::clone(&people));
-            running.spawn(finds(bench, link, Arc::clone(&pace), people, dice, statement));
-        }
-        let mut tally = Tally::new()?;
-        while let Some(measured) = running.join_next().await {
-            tally.add(&measured.context("a reader")??)?;
-        }
-        rows.push(Row::new(name, plan.connections, &tally, start.elapsed()));
-    }
+    rows.push(measure_finds(&bench, plan, BY_ID, statements::by_id, &people).await?);
+    rows.push(measure_finds(&bench, plan, BY_USER_NAME, statements::by_user_name, &people).await?);
     Ok(rows)
 }
 
+async fn measure_creates(
+    bench: &Arc<Bench>,
+    plan: &Plan,
+    shape: Shape,
+    writers: usize,
+) -> Result<(Row, Vec<Person>)> {
+    let group = if shape.grouped { plan.connections } else { 1 };
+    let links = Link::open_all(&bench.url, writers).await?;
+    let pace = Pace::new(plan.requests_max, plan.time);
+    let start = Instant::now();
+    let mut running = JoinSet::new();
+    for link in links {
+        running.spawn(creates(Arc::clone(bench), link, Arc::clone(&pace), shape, group));
+    }
+    let (mut tally, mut people) = (Tally::new()?, Vec::new());
+    while let Some(done) = running.join_next().await {
+        let (measured, made) = done.context("a writer")??;
+        tally.add(&measured)?;
+        people.extend(made);
+    }
+    Ok((Row::new(shape.name, writers * group, &tally, start.elapsed()), people))
+}
+
+async fn measure_finds(
+    bench: &Arc<Bench>,
+    plan: &Plan,
+    name: &str,
+    statement: Find,
+    people: &Arc<[Person]>,
+) -> Result<Row> {
+    let links = Link::open_all(&bench.url, plan.connections).await?;
+    let pace = Pace::new(plan.requests_max, plan.time);
+    let start = Instant::now();
+    let mut running = JoinSet::new();
+    for (seed, link) in (plan.seed..).zip(links) {
+        let dice = Rng::with_seed(seed);
+        let (bench, people) = (Arc::clone(bench), Arc::clone(people));
+        running.spawn(finds(bench, link, Arc::clone(&pace), people, dice, statement));
+    }
+    let mut tally = Tally::new()?;
+    while let Some(measured) = running.join_next().await {
+        tally.add(&measured.context("a reader")??)?;
+    }
+    Ok(Row::new(name, plan.connections, &tally, start.elapsed()))
+}
+
+/// The statement that reads a person.
 type Find = fn(&Access, &Person) -> Statement;
 
 /// Creates people until the time is over; what it took, and whom it created.
