@@ -78,7 +78,7 @@ impl AllArguments {
 
     /// What is run, in this order: what needs many people comes after they are there.
     fn workloads(&self) -> Vec<Workload> {
-        let sizes = self.pick(vec![10, 100, 10_000, 100_000], vec![10, 1000]);
+        let sizes = self.pick(vec![10, 100, 10_000, 100_000], vec![10, 2000]);
         let members = sizes.iter().map(|size| Workload::Member(*size));
         let reads = sizes.iter().map(|size| Workload::GroupGet(*size));
         let people = [

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::super::client::Target;
@@ -27,6 +27,8 @@ pub(crate) const GET: &str = "floor-http-get";
 
 /// The name of the floor of requests that create.
 pub(crate) const POST: &str = "floor-http-post";
+
+const STATUS: &str = "urn:ietf:params:scim:schemas:extension:scimd:2.0:User";
 
 /// Measures both.
 pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Row>> {
@@ -76,11 +78,12 @@ fn user() -> Bytes {
     let mut user = population.person(1000);
     let id = user_id(1000);
     people::set(&mut user, "id", id.to_string());
+    if let Some(Value::Array(schemas)) = user.get_mut("schemas") {
+        schemas.push(json!(STATUS));
+    }
     if let Some(user) = user.as_object_mut() {
-        user.insert(
-            "urn:ietf:params:scim:schemas:extension:scimd:2.0:User".to_owned(),
-            json!({ "status": "active", "directoryKey": "scim-1f6a90c00de3" }),
-        );
+        let status = json!({ "status": "active", "directoryKey": "scim-1f6a90c00de3" });
+        user.insert(STATUS.to_owned(), status);
         let meta = json!({
             "resourceType": "User",
             "created": "2026-11-22T03:40:37.479Z",
