@@ -76,9 +76,13 @@ impl AllArguments {
         if self.quick { quick } else { whole }
     }
 
+    fn group_sizes(&self) -> Vec<u64> {
+        self.pick(vec![10, 100, 10_000, 100_000], vec![10, 2000])
+    }
+
     /// What is run, in this order: what needs many people comes after they are there.
     fn workloads(&self) -> Vec<Workload> {
-        let sizes = self.pick(vec![10, 100, 10_000, 100_000], vec![10, 2000]);
+        let sizes = self.group_sizes();
         let members = sizes.iter().map(|size| Workload::Member(*size));
         let reads = sizes.iter().map(|size| Workload::GroupGet(*size));
         let people = [
@@ -112,6 +116,11 @@ async fn workloads(
     add(rows, create.context("workload create")?)?;
     let people = arguments.people.unwrap_or(arguments.pick(101_000, 2000));
     world.fill_people(&target, &population, plan.connections, people).await?;
+    for size in arguments.group_sizes() {
+        world.fill_people(&target, &population, plan.connections, size).await?;
+        world.fill_group(&target, &population, plan.connections, size).await?;
+    }
+    database.learn().await?;
     for workload in arguments.workloads() {
         // One client walks: several would measure how pages wait for each other.
         let walks = matches!(workload, Workload::WalkIndex | Workload::WalkCursor);

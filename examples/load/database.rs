@@ -74,6 +74,16 @@ impl Database {
         Ok(all)
     }
 
+    /// Has PostgreSQL look at what was filled in, as its autovacuum does within a minute: until then it
+    /// plans as if the tables were empty.
+    pub(crate) async fn learn(&self) -> Result<()> {
+        if !self.is_postgres() {
+            return Ok(());
+        }
+        let tables = "accounts, account_emails, groups, memberships, audit_events";
+        run(&self.url, format!("ANALYZE {tables}")).await
+    }
+
     /// Removes what a folder does not take with it.
     pub(crate) async fn remove(self) -> Result<()> {
         let Some(Schema { server, name }) = self.schema else { return Ok(()) };
@@ -83,7 +93,7 @@ impl Database {
 
 async fn run(server: &str, sql: String) -> Result<()> {
     let mut link = PgConnection::connect(server).await.context("PostgreSQL")?;
-    link.execute(AssertSqlSafe(sql)).await.context("a schema for the run")?;
+    link.execute(AssertSqlSafe(sql)).await.context("the schema of the run")?;
     link.close().await.context("PostgreSQL")
 }
 
