@@ -8,7 +8,7 @@ export INSTA_UPDATE := no
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint generated bench quickstart
+.PHONY: help test lint generated bench load quickstart
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ endif
 
 bench: ## run the benchmarks
 	cargo bench --locked
+
+load: ## measure a server under load, beside floors, on SQLite: docs/performance.md
+	cargo build --locked --release --bin scimd --example load
+	target/release/examples/load all
 
 quickstart: ## build scimd and start one to try, with its data in scimd-data
 	cargo run --locked --release -- quickstart

@@ -28,6 +28,7 @@ mod judges;
 mod keys;
 mod layers;
 mod licence;
+mod load;
 mod long_history;
 mod loopholes;
 mod managers;

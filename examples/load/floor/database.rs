@@ -1,0 +1,261 @@
+//! The floor for the database: the statements of a request, prepared, by the same driver, and nothing else.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use fastrand::Rng;
+use scimd::clock::Clock;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::task::JoinSet;
+
+use super::super::client::{Pace, Tally};
+use super::super::database::{Access, Database};
+use super::super::people::Population;
+use super::super::report::Row;
+use super::super::workloads::Plan;
+use super::super::world::World;
+use super::statements::{self, Bind, Person, Statement};
+
+/// The floor of a create: all its statements, reads too, each create in a transaction of its own.
+pub(crate) const CREATE: &str = "floor-create";
+
+/// The same without the reads: the rows that have to be durable.
+pub(crate) const CREATE_WRITES: &str = "floor-create-writes";
+
+/// SQLite only: all statements, and as many creates in one transaction as there are connections. No
+/// group commit can be faster.
+pub(crate) const CREATE_GROUPED: &str = "floor-create-grouped";
+
+/// The same without the reads.
+pub(crate) const WRITES_GROUPED: &str = "floor-create-writes-grouped";
+
+/// The floor of reading a person by id.
+pub(crate) const BY_ID: &str = "floor-select-id";
+
+/// The floor of looking a person up by user name.
+pub(crate) const BY_USER_NAME: &str = "floor-select-user-name";
+
+/// How long SQLite waits for another writer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection of one of the drivers.
+enum Link {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+/// Which of the statements of a create are run, and how many creates share a transaction.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    name: &'static str,
+    reads: bool,
+    grouped: bool,
+}
+
+/// What all connections share.
+struct Bench {
+    url: String,
+    access: Access,
+    population: Population,
+    world: World,
+    clock: Clock,
+}
+
+/// Measures all of them on a database of this kind: `sqlite`, or the URL of PostgreSQL.
+pub(crate) async fn measure(kind: &str, plan: &Plan) -> Result<Vec<Row>> {
+    let database = Database::create(kind).await?;
+    let measured = measure_on(&database, plan).await;
+    database.remove().await?;
+    measured
+}
+
+async fn measure_on(database: &Database, plan: &Plan) -> Result<Vec<Row>> {
+    let mut access = database.set_up(1).await?;
+    let bench = Arc::new(Bench {
+        url: database.url.clone(),
+        access: access.pop().context("the instance that was set up")?,
+        population: Population { prefix: "floor".to_owned(), managers: false },
+        world: World::new("floor"),
+        clock: Clock::system(),
+    });
+    let shape = |name, reads, grouped| Shape { name, reads, grouped };
+    let mut shapes = vec![shape(CREATE, true, false), shape(CREATE_WRITES, false, false)];
+    if !database.is_postgres() {
+        shapes.extend([shape(CREATE_GROUPED, true, true), shape(WRITES_GROUPED, false, true)]);
+    }
+    let (mut rows, mut people) = (Vec::new(), Vec::new());
+    for shape in shapes {
+        // SQLite has one writer: more connections would only wait for each other.
+        let writers = if database.is_postgres() { plan.connections } else { 1 };
+        let (row, made) = measure_creates(&bench, plan, shape, writers).await?;
+        rows.push(row);
+        people.extend(made);
+    }
+    let people: Arc<[Person]> = people.into();
+    rows.push(measure_finds(&bench, plan, BY_ID, statements::by_id, &people).await?);
+    rows.push(measure_finds(&bench, plan, BY_USER_NAME, statements::by_user_name, &people).await?);
+    Ok(rows)
+}
+
+async fn measure_creates(
+    bench: &Arc<Bench>,
+    plan: &Plan,
+    shape: Shape,
+    writers: usize,
+) -> Result<(Row, Vec<Person>)> {
+    let group = if shape.grouped { plan.connections } else { 1 };
+    let links = Link::open_all(&bench.url, writers).await?;
+    let pace = Pace::new(plan.requests_max, plan.time);
+    let start = Instant::now();
+    let mut running = JoinSet::new();
+    for link in links {
+        running.spawn(creates(Arc::clone(bench), link, Arc::clone(&pace), shape, group));
+    }
+    let (mut tally, mut people) = (Tally::new()?, Vec::new());
+    while let Some(done) = running.join_next().await {
+        let (measured, made) = done.context("a writer")??;
+        tally.add(&measured)?;
+        people.extend(made);
+    }
+    Ok((Row::new(shape.name, writers * group, &tally, start.elapsed()), people))
+}
+
+async fn measure_finds(
+    bench: &Arc<Bench>,
+    plan: &Plan,
+    name: &str,
+    statement: Find,
+    people: &Arc<[Person]>,
+) -> Result<Row> {
+    let links = Link::open_all(&bench.url, plan.connections).await?;
+    let pace = Pace::new(plan.requests_max, plan.time);
+    let start = Instant::now();
+    let mut running = JoinSet::new();
+    for (seed, link) in (plan.seed..).zip(links) {
+        let dice = Rng::with_seed(seed);
+        let (bench, people) = (Arc::clone(bench), Arc::clone(people));
+        running.spawn(finds(bench, link, Arc::clone(&pace), people, dice, statement));
+    }
+    let mut tally = Tally::new()?;
+    while let Some(measured) = running.join_next().await {
+        tally.add(&measured.context("a reader")??)?;
+    }
+    Ok(Row::new(name, plan.connections, &tally, start.elapsed()))
+}
+
+/// The statement that reads a person.
+type Find = fn(&Access, &Person) -> Statement;
+
+/// Creates people until the time is over; what it took, and whom it created.
+async fn creates(
+    bench: Arc<Bench>,
+    mut link: Link,
+    pace: Arc<Pace>,
+    shape: Shape,
+    group: usize,
+) -> Result<(Tally, Vec<Person>)> {
+    let (mut tally, mut made) = (Tally::new()?, Vec::new());
+    while pace.goes_on() {
+        let start = Instant::now();
+        link.begin().await?;
+        for _ in 0..group {
+            let number = bench.world.next_person();
+            let at = bench.clock.now().0;
+            let (person, statements) =
+                statements::create(&bench.access, &bench.population, number, at);
+            for statement in statements {
+                if statement.writes || shape.reads {
+                    link.run(statement).await?;
+                }
+            }
+            made.push(person);
+        }
+        link.commit().await?;
+        for _ in 0..group {
+            pace.count();
+            tally.record(start.elapsed());
+        }
+    }
+    Ok((tally, made))
+}
+
+/// Reads people until the time is over.
+async fn finds(
+    bench: Arc<Bench>,
+    mut link: Link,
+    pace: Arc<Pace>,
+    people: Arc<[Person]>,
+    mut dice: Rng,
+    statement: Find,
+) -> Result<Tally> {
+    let mut tally = Tally::new()?;
+    while pace.goes_on() {
+        let person = people.get(dice.usize(..people.len().max(1))).context("nobody to read")?;
+        let start = Instant::now();
+        pace.count();
+        link.run(statement(&bench.access, person)).await?;
+        tally.record(start.elapsed());
+    }
+    Ok(tally)
+}
+
+macro_rules! run {
+    ($link:expr, $statement:expr) => {{
+        let mut query = sqlx::query($statement.sql);
+        for bind in $statement.binds {
+            query = match bind {
+                Bind::Id(id) => query.bind(id),
+                Bind::Text(text) => query.bind(text),
+                Bind::Integer(number) => query.bind(number),
+                Bind::Flag(flag) => query.bind(flag),
+            };
+        }
+        query.fetch_all($link).await.context($statement.sql)?;
+    }};
+}
+
+impl Link {
+    /// Opens so many connections, before anything is measured.
+    async fn open_all(url: &str, count: usize) -> Result<Vec<Self>> {
+        let mut links = Vec::new();
+        for _ in 0..count {
+            links.push(Self::open(url).await?);
+        }
+        Ok(links)
+    }
+
+    /// Opens a connection as scimd does: what is acknowledged is on disk.
+    async fn open(url: &str) -> Result<Self> {
+        if url.starts_with("sqlite:") {
+            let options = SqliteConnectOptions::from_str(url)?
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(BUSY_TIMEOUT);
+            return Ok(Self::Sqlite(options.connect().await.context("SQLite")?));
+        }
+        let options = PgConnectOptions::from_str(url)?.options([("synchronous_commit", "on")]);
+        Ok(Self::Postgres(PgConnection::connect_with(&options).await.context("PostgreSQL")?))
+    }
+
+    async fn begin(&mut self) -> Result<()> {
+        let begin = if matches!(self, Self::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        self.run(Statement { sql: begin, binds: vec![], writes: false }).await
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        self.run(Statement { sql: "COMMIT", binds: vec![], writes: false }).await
+    }
+
+    async fn run(&mut self, statement: Statement) -> Result<()> {
+        match self {
+            Self::Sqlite(link) => run!(link, statement),
+            Self::Postgres(link) => run!(link, statement),
+        }
+        Ok(())
+    }
+}
