@@ -57,6 +57,17 @@ pub struct Layer {
     #[arg(long, global = true, value_name = "SECONDS", hide = true)]
     pub request_timeout_s: Option<u64>,
 
+    /// The seconds that a server which is asked to stop goes on serving.
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        hide = true,
+        help = "The seconds that a server which is asked to stop goes on serving while /readyz says that it \
+                is not ready: so many that the proxy in front of several has noticed"
+    )]
+    pub shutdown_drain_s: Option<u64>,
+
     /// The seconds that requests in flight may take to end when the server stops.
     #[arg(long, global = true, value_name = "SECONDS", hide = true)]
     pub shutdown_grace_s: Option<u64>,

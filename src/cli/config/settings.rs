@@ -32,6 +32,8 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// How long a server that is asked to stop goes on serving, and says that it is not ready.
+    pub shutdown_drain: Duration,
     /// How long requests in flight may take to end when the server stops.
     pub shutdown_grace: Duration,
     /// The folder with files that connections may be pulled from.
@@ -141,6 +143,7 @@ impl Layers {
         let proxies = from.pick("trusted_proxies", |layer| &layer.trusted_proxies, loopback);
         let body = from.pick("body_bytes_max", |layer| &layer.body_bytes_max, || 16 << 20);
         let timeout = from.pick("request_timeout_s", |layer| &layer.request_timeout_s, || 30);
+        let drain = from.pick("shutdown_drain_s", |layer| &layer.shutdown_drain_s, || 0);
         let grace = from.pick("shutdown_grace_s", |layer| &layer.shutdown_grace_s, || 30);
         let files_dir = from.pick_optional("files_dir", |layer| &layer.files_dir);
         let in_data = || data_dir.value.join("vault.key");
@@ -162,6 +165,7 @@ impl Layers {
             trusted_proxies: proxies.value.iter().map(|network| network.0).collect(),
             body_bytes_max: body.within(1 << 10, 1 << 30)?,
             request_timeout: Duration::from_secs(timeout.within(1, 3_600)?),
+            shutdown_drain: Duration::from_secs(drain.within(0, 3_600)?),
             shutdown_grace: Duration::from_secs(grace.within(0, 3_600)?),
             files_dir: files_dir.value,
             vault_key_file: vault_key_file.value,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use scimd::clock::{Clock, Ids};
 use scimd::directory::{Connection, ConnectionKind, ConnectionStatus, InstanceId, Timestamp};
-use scimd::http::{App, Settings};
+use scimd::http::{App, Farewell, Settings};
 use scimd::keys::NewKey;
 use scimd::provision::setup::NewConnection;
 use tokio::net::TcpListener;
@@ -113,7 +113,8 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            scimd::http::serve(app, listener, stopped, Duration::from_secs(5)).await.unwrap();
+            let farewell = Farewell { grace: Duration::from_secs(5), ..Farewell::default() };
+            scimd::http::serve(app, listener, stopped, farewell).await.unwrap();
         });
         Self { base, stop, running }
     }
