@@ -1,6 +1,7 @@
 //! Reading requests. What is wrong with one is said as a SCIM error, never in plain text.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::to_bytes;
@@ -22,7 +23,6 @@ use crate::scim::resource::require_schema;
 use crate::scim::schema::ResourceType;
 use crate::scim::version::Expected;
 use crate::scim::{ErrorKind, ScimError};
-use crate::store::Tx;
 
 /// The characters of an id in a path that are looked at; real ones have 36.
 const ID_CHARS_MAX: usize = 256;
@@ -42,22 +42,22 @@ impl FromRequestParts<App> for Authorized {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let context = context(&parts.extensions);
-        let (mut tx, holder) = holder(parts, app, context.from).await?;
-        let Holder::Connection(found) = holder else { return Err(reads_only()) };
+        let holder = holder(parts, app, context.from).await?;
+        let Holder::Connection(found) = holder.as_ref() else { return Err(reads_only()) };
         let Some(connection) = found.key.connection else { return Err(reads_only()) };
         let instance = found.key.instance;
         let version = found.schemas_version;
-        let schemas = app.provision.schemas(&mut tx, instance, version).await?;
+        let schemas = app.provision.schemas(instance, version).await?;
         let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let mut caller = Caller {
             instance,
             connection,
-            connection_name: found.connection_name,
-            directory_key: found.directory_key,
+            connection_name: found.connection_name.clone(),
+            directory_key: found.directory_key.clone(),
             kind: found.kind,
             status: found.status,
             profile: found.profile,
-            settings: found.settings,
+            settings: found.settings.clone(),
             habits: habits(found.profile),
             schemas,
             key: found.key.id,
@@ -72,12 +72,12 @@ impl FromRequestParts<App> for Authorized {
     }
 }
 
-/// Whose key came with a request, and the transaction in which it was found.
-async fn holder(parts: &Parts, app: &App, from: Option<IpAddr>) -> Result<(Tx, Holder), Failure> {
+/// Whose key came with a request.
+async fn holder(parts: &Parts, app: &App, from: Option<IpAddr>) -> Result<Arc<Holder>, Failure> {
     let token = token(parts).ok_or_else(Failure::no_key)?;
-    let mut tx = app.provision.store.read().await?;
-    let holder = app.keyring.verify(&mut tx, token, from).await?;
-    Ok((tx, holder))
+    let store = &app.provision.store;
+    let presented = app.keyring.read(store, token)?;
+    Ok(app.keyring.verify(store, presented, from).await?)
 }
 
 /// 403 for a reader's key where connections come in.
@@ -97,7 +97,7 @@ impl FromRequestParts<App> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let context = context(&parts.extensions);
-        match holder(parts, app, context.from).await?.1 {
+        match holder(parts, app, context.from).await?.as_ref() {
             Holder::Reader(key) => Ok(Self(key.instance)),
             Holder::Connection(found) => {
                 let detail = format!(

@@ -3,8 +3,9 @@
 //! A key is a JSON Web Token that names the key, its connection and its instance, so that one URL
 //! serves all. A reader's key names no connection: it opens the directory of its instance, to be read. The signature keeps noise away from the database; what makes a token good is that its
 //! SHA-256 stands in the key's row, which is neither revoked nor expired. The token itself is shown
-//! once and kept nowhere.
+//! once and kept nowhere. What was found out about a token is remembered for a moment, by its digest.
 
+mod known;
 pub mod vault;
 
 use std::collections::HashMap;
@@ -22,6 +23,9 @@ use crate::store::audit::{self, Author, Category};
 use crate::store::keys::{ApiKey, KeyAndConnection};
 use crate::store::signing::{self, SigningKey};
 use crate::store::{self, Store, StoreError, Tx};
+use known::{Digest, Known, Reading};
+
+pub use known::{KEY_KNOWN_MS_MAX, KEYS_KNOWN_MAX};
 
 /// The bytes of a token that are looked at; real ones have about 400.
 pub const TOKEN_BYTES_MAX: usize = 2048;
@@ -71,6 +75,32 @@ impl Holder {
     }
 }
 
+/// A token with a good signature, on its way to be verified.
+#[derive(Debug)]
+pub struct Presented {
+    digest: Digest,
+    claimed: Claimed,
+}
+
+#[derive(Debug)]
+enum Claimed {
+    /// It was found lately.
+    Known(Arc<Holder>),
+    /// Its row has to be read.
+    Signed(Claims),
+}
+
+impl Presented {
+    /// The instance that it opens, if it is verified.
+    #[must_use]
+    pub fn instance(&self) -> InstanceId {
+        match &self.claimed {
+            Claimed::Known(holder) => holder.key().instance,
+            Claimed::Signed(claims) => InstanceId(claims.instance),
+        }
+    }
+}
+
 /// Why a token is not let in. Only who holds the real token learns that it is expired or revoked.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -114,6 +144,7 @@ pub struct NewKey {
 #[derive(Clone)]
 pub struct Keyring {
     signing: Arc<Vec<SigningKey>>,
+    known: Arc<Known>,
     uses: Arc<Mutex<HashMap<(InstanceId, KeyId), Use>>>,
     clock: Clock,
     ids: Ids,
@@ -138,7 +169,8 @@ impl Keyring {
             keys.push(key);
         }
         tx.commit().await?;
-        Ok(Self { signing: Arc::new(keys), uses: Arc::default(), clock, ids })
+        let signing = Arc::new(keys);
+        Ok(Self { signing, known: Arc::default(), uses: Arc::default(), clock, ids })
     }
 
     /// Issues a key.
@@ -165,7 +197,7 @@ impl Keyring {
             instance: new.instance,
             connection: new.connection,
             name: new.name,
-            token_hash: token_hash(&token),
+            token_hash: hex(&digest_of(&token)),
             created_at,
             expires_at: new.expires_at,
             revoked_at: None,
@@ -208,43 +240,48 @@ impl Keyring {
             .await
     }
 
-    /// Finds out which key a token is, and notes its use.
-    pub async fn verify(
-        &self,
-        tx: &mut Tx,
-        token: &str,
-        from: Option<IpAddr>,
-    ) -> Result<Holder, KeyError> {
-        let claims = self.read(token).ok_or(KeyError::Invalid)?;
-        let instance = InstanceId(claims.instance);
-        let id = KeyId(claims.jti);
-        let found = match (claims.sub, claims.kind) {
-            (Some(_), None) => {
-                let found = store::keys::find(tx, instance, id).await?;
-                found.map(|found| Holder::Connection(Box::new(found)))
-            }
-            (None, Some(Kind::Reader)) => {
-                store::keys::find_reader(tx, instance, id).await?.map(Holder::Reader)
-            }
-            _ => None,
-        };
-        let found = found.ok_or(KeyError::Invalid)?;
-        let key = found.key();
-        let hash = token_hash(token);
-        let same =
-            constant_time::verify_slices_are_equal(hash.as_bytes(), key.token_hash.as_bytes());
-        if same.is_err() || key.connection.map(|connection| connection.0) != claims.sub {
+    /// Finds out what a token claims to be, without asking the database: only what was signed here gets
+    /// any further.
+    pub fn read(&self, store: &Store, token: &str) -> Result<Presented, KeyError> {
+        if token.len() > TOKEN_BYTES_MAX {
             return Err(KeyError::Invalid);
         }
-        let now = self.clock.now();
+        let digest = digest_of(token);
+        if let Some(holder) = self.known.find(&digest, store) {
+            return Ok(Presented { digest, claimed: Claimed::Known(holder) });
+        }
+        let claims = self.signed(token).ok_or(KeyError::Invalid)?;
+        Ok(Presented { digest, claimed: Claimed::Signed(claims) })
+    }
+
+    /// Finds out whose key a token is, and notes its use. The row of the key is read unless that was done
+    /// less than [`KEY_KNOWN_MS_MAX`] ago and nothing was changed here since.
+    pub async fn verify(
+        &self,
+        store: &Store,
+        presented: Presented,
+        from: Option<IpAddr>,
+    ) -> Result<Arc<Holder>, KeyError> {
+        let digest = presented.digest;
+        let holder = match presented.claimed {
+            Claimed::Known(holder) => holder,
+            Claimed::Signed(claims) => {
+                let read = Reading::begin(store);
+                let holder = find(&mut store.read().await?, &claims, &digest).await?;
+                let holder = Arc::new(holder.ok_or(KeyError::Invalid)?);
+                self.known.keep(digest, Arc::clone(&holder), read, store);
+                holder
+            }
+        };
+        let (key, now) = (holder.key(), self.clock.now());
         if key.revoked_at.is_some() {
             return Err(KeyError::Revoked);
         }
         if key.expires_at.is_some_and(|expiry| expiry <= now) {
             return Err(KeyError::Expired);
         }
-        self.uses().insert((instance, key.id), Use { at: now, from });
-        Ok(found)
+        self.uses().insert((key.instance, key.id), Use { at: now, from });
+        Ok(holder)
     }
 
     /// Keeps the uses since the last time: one write for each key, not for each request.
@@ -277,10 +314,7 @@ impl Keyring {
     }
 
     /// What a token with a good signature says.
-    fn read(&self, token: &str) -> Option<Claims> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return None;
-        }
+    fn signed(&self, token: &str) -> Option<Claims> {
         let id = jsonwebtoken::decode_header(token).ok()?.kid?.parse::<Uuid>().ok()?;
         let key = self.signing.iter().find(|key| key.id == id)?;
         let mut rules = Validation::new(Algorithm::HS256);
@@ -291,6 +325,28 @@ impl Keyring {
         let secret = DecodingKey::from_secret(key.secret.as_bytes());
         jsonwebtoken::decode::<Claims>(token, &secret, &rules).ok().map(|data| data.claims)
     }
+}
+
+/// The key that claims name, if its row knows the token by its digest.
+async fn find(tx: &mut Tx, claims: &Claims, digest: &Digest) -> Result<Option<Holder>, StoreError> {
+    let (instance, id) = (InstanceId(claims.instance), KeyId(claims.jti));
+    let found = match (claims.sub, claims.kind) {
+        (Some(_), None) => {
+            let found = store::keys::find(tx, instance, id).await?;
+            found.map(|found| Holder::Connection(Box::new(found)))
+        }
+        (None, Some(Kind::Reader)) => {
+            store::keys::find_reader(tx, instance, id).await?.map(Holder::Reader)
+        }
+        _ => None,
+    };
+    let hash = hex(digest);
+    Ok(found.filter(|found| {
+        let key = found.key();
+        let same =
+            constant_time::verify_slices_are_equal(hash.as_bytes(), key.token_hash.as_bytes());
+        same.is_ok() && key.connection.map(|connection| connection.0) == claims.sub
+    }))
 }
 
 async fn record(
@@ -304,8 +360,10 @@ async fn record(
     audit::append(tx, key.instance, &[audit::Event { after, ..event }]).await
 }
 
-/// The form in which a token is kept: SHA-256, in hexadecimal. It needs no salt and no slow hash,
-/// because a token carries 256 bits of a signature that nobody can guess.
-fn token_hash(token: &str) -> String {
-    hex(digest::digest(&digest::SHA256, token.as_bytes()).as_ref())
+/// The SHA-256 of a token, which is kept in hexadecimal. It needs no salt and no slow hash, because a
+/// token carries 256 bits of a signature that nobody can guess.
+fn digest_of(token: &str) -> Digest {
+    let mut copy = Digest::default();
+    copy.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    copy
 }

@@ -46,7 +46,6 @@ impl Provision {
     /// known to the next request of every replica.
     pub async fn schemas(
         &self,
-        tx: &mut Tx,
         instance: InstanceId,
         version: i64,
     ) -> std::result::Result<Arc<Schemas>, StoreError> {
@@ -57,7 +56,8 @@ impl Provision {
         if let Some(known) = known.filter(|known| known.version == version) {
             return Ok(known);
         }
-        let fresh = Arc::new(schemas::of_instance(tx, instance).await?);
+        let mut tx = self.store.read().await?;
+        let fresh = Arc::new(schemas::of_instance(&mut tx, instance).await?);
         let mut remembered = self.remembered();
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();

@@ -75,7 +75,7 @@ pub async fn set_scope(
     scope: Scope,
 ) -> Result<(), StoreError> {
     let sql = Sql::new("UPDATE connections SET scope = $3 WHERE instance_id = $1 AND id = $2");
-    tx.execute(sql.bind(instance).bind(id).bind(scope.word())).await.map(drop)
+    tx.change_settings(sql.bind(instance).bind(id).bind(scope.word())).await
 }
 
 /// Keeps changed settings of a connection; its scope and its mapping have changes of their own.
@@ -92,7 +92,7 @@ pub async fn set_settings(
     )
     .bind(instance)
     .bind(id);
-    tx.execute(bind_settings(sql, settings)).await.map(drop)
+    tx.change_settings(bind_settings(sql, settings)).await
 }
 
 fn bind_settings(sql: Sql, settings: &ConnectionSettings) -> Sql {
@@ -143,7 +143,7 @@ pub async fn set_status(
         .bind(instance)
         .bind(id)
         .bind(status.word());
-    tx.execute(sql).await.map(drop)
+    tx.change_settings(sql).await
 }
 
 /// Keeps whose habits a connection follows.
@@ -157,5 +157,5 @@ pub async fn set_profile(
         .bind(instance)
         .bind(id)
         .bind(profile.word());
-    tx.execute(sql).await.map(drop)
+    tx.change_settings(sql).await
 }

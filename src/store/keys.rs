@@ -156,7 +156,7 @@ pub async fn revoke(
         "UPDATE api_keys SET revoked_at = $3 \
          WHERE instance_id = $1 AND id = $2 AND revoked_at IS NULL",
     );
-    tx.execute(sql.bind(instance).bind(id).bind(at)).await.map(drop)
+    tx.change_settings(sql.bind(instance).bind(id).bind(at)).await
 }
 
 /// Lets a key end at a time.
@@ -167,7 +167,7 @@ pub async fn set_expiry(
     expires_at: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = Sql::new("UPDATE api_keys SET expires_at = $3 WHERE instance_id = $1 AND id = $2");
-    tx.execute(sql.bind(instance).bind(id).bind(expires_at)).await.map(drop)
+    tx.change_settings(sql.bind(instance).bind(id).bind(expires_at)).await
 }
 
 /// Keeps when and from where a key was last used.

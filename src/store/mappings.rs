@@ -141,7 +141,7 @@ pub async fn keep(
     tx.execute(sql).await?;
     let sql =
         Sql::new("UPDATE connections SET mapping_version = $3 WHERE instance_id = $1 AND id = $2");
-    tx.execute(sql.bind(instance).bind(connection).bind(kept.version)).await.map(drop)
+    tx.change_settings(sql.bind(instance).bind(connection).bind(kept.version)).await
 }
 
 /// Keeps the fields that a mapping made of an account whose row is locked.

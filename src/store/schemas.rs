@@ -100,7 +100,7 @@ pub async fn lock(tx: &mut Tx, instance: InstanceId) -> Result<(), StoreError> {
 /// Says to all that read with a key that the schemas have changed.
 pub async fn raise_version(tx: &mut Tx, instance: InstanceId) -> Result<(), StoreError> {
     let sql = Sql::new("UPDATE instances SET schemas_version = schemas_version + 1 WHERE id = $1");
-    tx.execute(sql.bind(instance)).await.map(drop)
+    tx.change_settings(sql.bind(instance)).await
 }
 
 /// Sets whether the core schema of an instance has a password.
@@ -110,7 +110,7 @@ pub async fn set_password(
     password: Password,
 ) -> Result<(), StoreError> {
     let sql = Sql::new("UPDATE instances SET password = $2 WHERE id = $1");
-    tx.execute(sql.bind(instance).bind(password.word())).await.map(drop)
+    tx.change_settings(sql.bind(instance).bind(password.word())).await
 }
 
 /// Keeps a definition, in the place of one with the same URN.

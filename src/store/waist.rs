@@ -1,6 +1,8 @@
 //! The narrow waist: the only place that knows there are two drivers.
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -36,6 +38,7 @@ const POSTGRES_OPTIONS: [(&str, &str); 4] = [
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: Pools,
+    settings_changes: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +76,8 @@ pub enum Nesting {
 #[derive(Debug)]
 pub struct Tx {
     link: Link,
+    settings_changes: Arc<AtomicU64>,
+    changes_settings: bool,
 }
 
 #[derive(Debug)]
@@ -109,7 +114,7 @@ impl Store {
                 .await?;
             Pools::Postgres(pool)
         };
-        let store = Self { pools };
+        let store = Self { pools, settings_changes: Arc::default() };
         match &store.pools {
             Pools::Sqlite { write, .. } => migrations::sqlite().run(write).await,
             Pools::Postgres(pool) => migrations::postgres().run(pool).await,
@@ -138,7 +143,7 @@ impl Store {
             Pools::Sqlite { read, .. } => Link::SqliteRead(read.acquire().await?),
             Pools::Postgres(pool) => Link::PostgresRead(pool.acquire().await?),
         };
-        Ok(Tx { link })
+        Ok(self.tx(link))
     }
 
     /// A transaction for reading that sees everything as it is now, whatever is written meanwhile. Not for
@@ -151,7 +156,7 @@ impl Store {
                 Link::PostgresWrite(pool.begin_with(begin).await?)
             }
         };
-        Ok(Tx { link })
+        Ok(self.tx(link))
     }
 
     /// A transaction for writing. On SQLite it takes the write lock at once: a transaction that first
@@ -163,7 +168,18 @@ impl Store {
             }
             Pools::Postgres(pool) => Link::PostgresWrite(pool.begin().await?),
         };
-        Ok(Tx { link })
+        Ok(self.tx(link))
+    }
+
+    fn tx(&self, link: Link) -> Tx {
+        Tx { link, settings_changes: self.settings_changes.clone(), changes_settings: false }
+    }
+
+    /// How often this process has changed settings of connections, keys or instances: who remembers some
+    /// asks again when the number is another. What other processes change is not counted.
+    #[must_use]
+    pub fn settings_changes(&self) -> u64 {
+        self.settings_changes.load(Ordering::Acquire)
     }
 
     /// Which of the two databases this is.
@@ -231,6 +247,13 @@ impl Tx {
         let changed: u64 = run!(self, sql, execute)?;
         trace.done(changed);
         Ok(changed)
+    }
+
+    /// Runs a statement that changes what requests are judged by: the row of a connection, of its keys or of
+    /// its instance. See [`Store::settings_changes`].
+    pub async fn change_settings(&mut self, sql: Sql) -> Result<(), StoreError> {
+        self.changes_settings = true;
+        self.execute(sql).await.map(drop)
     }
 
     /// Runs a statement; its first row, if it has one.
@@ -330,6 +353,9 @@ impl Tx {
             Link::SqliteSnapshot(transaction) => transaction.commit().await?,
             Link::PostgresWrite(transaction) => transaction.commit().await?,
             Link::SqliteRead(_) | Link::PostgresRead(_) => {}
+        }
+        if self.changes_settings {
+            self.settings_changes.fetch_add(1, Ordering::Release);
         }
         Ok(())
     }

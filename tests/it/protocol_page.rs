@@ -162,6 +162,16 @@ fn limits_of_resources() -> Vec<Limit> {
             number(managers::MANAGER_CHAIN_MAX),
         ),
         ("TOKEN_BYTES_MAX", "bytes of a token", scimd::keys::TOKEN_BYTES_MAX),
+        (
+            "KEY_KNOWN_MS_MAX",
+            "milliseconds for which a server goes on with what it knows of a key and its connection",
+            usize::try_from(scimd::keys::KEY_KNOWN_MS_MAX).unwrap(),
+        ),
+        (
+            "KEYS_KNOWN_MAX",
+            "tokens that a server remembers for that long",
+            scimd::keys::KEYS_KNOWN_MAX,
+        ),
         ("SCHEMAS_MAX", "schemas of an instance's own", definition::SCHEMAS_MAX),
         ("ATTRIBUTES_MAX", "attributes of such a schema", definition::ATTRIBUTES_MAX),
         ("SUB_ATTRIBUTES_MAX", "sub-attributes of one of them", definition::SUB_ATTRIBUTES_MAX),
