@@ -1,5 +1,8 @@
 //! The narrow waist: the only place that knows there are two drivers.
 
+mod either;
+mod standby;
+
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +16,9 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
 
+use self::either::IntoEither as _;
+pub use self::standby::Reached;
+use self::standby::{Far, Standby};
 pub use super::dialect::Dialect;
 use super::row::{Record, Row};
 use super::sql::{Bind, Sql};
@@ -38,6 +44,7 @@ const POSTGRES_OPTIONS: [(&str, &str); 4] = [
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: Pools,
+    standby: Option<Standby>,
     settings_changes: Arc<AtomicU64>,
 }
 
@@ -86,6 +93,7 @@ enum Link {
     SqliteSnapshot(Transaction<'static, Sqlite>),
     SqliteWrite(SqliteWriter),
     PostgresRead(PoolConnection<Postgres>),
+    PostgresFar(Box<Far>),
     PostgresWrite(Transaction<'static, Postgres>),
 }
 
@@ -114,7 +122,7 @@ impl Store {
                 .await?;
             Pools::Postgres(pool)
         };
-        let store = Self { pools, settings_changes: Arc::default() };
+        let store = Self { pools, standby: None, settings_changes: Arc::default() };
         match &store.pools {
             Pools::Sqlite { write, .. } => migrations::sqlite().run(write).await,
             Pools::Postgres(pool) => migrations::postgres().run(pool).await,
@@ -193,6 +201,9 @@ impl Store {
 
     /// Waits for what is in flight and closes all connections.
     pub async fn close(&self) {
+        if let Some(standby) = &self.standby {
+            standby.close().await;
+        }
         match &self.pools {
             Pools::Sqlite { read, write } => {
                 read.close().await;
@@ -240,6 +251,24 @@ macro_rules! run {
     }};
 }
 
+/// Runs a call that reads; where the standby fails, the primary does it. That is rare, and boxed: the futures of
+/// all who read would be larger by it.
+macro_rules! read {
+    ($tx:expr, $sql:expr, $method:ident) => {{
+        let spare = $tx.is_far().then(|| Box::new($sql.clone()));
+        match (run!($tx, $sql, $method), spare) {
+            (Err(error), Some(again)) => {
+                let near = async {
+                    $tx.come_near(&error).await?;
+                    run!($tx, (*again), $method)
+                };
+                Box::pin(near).await
+            }
+            (done, _) => done,
+        }
+    }};
+}
+
 impl Tx {
     /// Runs a statement; the number of rows it changed.
     pub async fn execute(&mut self, sql: Sql) -> Result<u64, StoreError> {
@@ -259,7 +288,7 @@ impl Tx {
     /// Runs a statement; its first row, if it has one.
     pub async fn fetch_optional<T: Record>(&mut self, sql: Sql) -> Result<Option<T>, StoreError> {
         let trace = Trace::of(&sql);
-        let row: Option<Row> = run!(self, sql, fetch_optional)?;
+        let row: Option<Row> = read!(self, sql, fetch_optional)?;
         trace.done(u64::from(row.is_some()));
         row.as_ref().map(T::read).transpose()
     }
@@ -267,7 +296,7 @@ impl Tx {
     /// Runs a statement; all of its rows.
     pub async fn fetch_all<T: Record>(&mut self, sql: Sql) -> Result<Vec<T>, StoreError> {
         let trace = Trace::of(&sql);
-        let rows: Vec<Row> = run!(self, sql, fetch_all)?;
+        let rows: Vec<Row> = read!(self, sql, fetch_all)?;
         trace.done(rows.len() as u64);
         rows.iter().map(T::read).collect()
     }
@@ -352,7 +381,7 @@ impl Tx {
             Link::SqliteWrite(writer) => writer.end("COMMIT").await?,
             Link::SqliteSnapshot(transaction) => transaction.commit().await?,
             Link::PostgresWrite(transaction) => transaction.commit().await?,
-            Link::SqliteRead(_) | Link::PostgresRead(_) => {}
+            Link::SqliteRead(_) | Link::PostgresRead(_) | Link::PostgresFar(_) => {}
         }
         if self.changes_settings {
             self.settings_changes.fetch_add(1, Ordering::Release);
@@ -366,7 +395,7 @@ impl Tx {
             Link::SqliteWrite(writer) => writer.end("ROLLBACK").await,
             Link::SqliteSnapshot(transaction) => transaction.rollback().await,
             Link::PostgresWrite(transaction) => transaction.rollback().await,
-            Link::SqliteRead(_) | Link::PostgresRead(_) => Ok(()),
+            Link::SqliteRead(_) | Link::PostgresRead(_) | Link::PostgresFar(_) => Ok(()),
         };
         if let Err(error) = ended {
             // The database gives the transaction up by itself when the connection goes.
@@ -388,7 +417,9 @@ impl Tx {
     pub fn dialect(&self) -> Dialect {
         match self.link {
             Link::SqliteRead(_) | Link::SqliteSnapshot(_) | Link::SqliteWrite(_) => Dialect::Sqlite,
-            Link::PostgresRead(_) | Link::PostgresWrite(_) => Dialect::Postgres,
+            Link::PostgresRead(_) | Link::PostgresFar(_) | Link::PostgresWrite(_) => {
+                Dialect::Postgres
+            }
         }
     }
 
@@ -398,6 +429,7 @@ impl Tx {
             Link::SqliteSnapshot(transaction) => Connection::Sqlite(transaction),
             Link::SqliteWrite(writer) => Connection::Sqlite(&mut writer.connection),
             Link::PostgresRead(connection) => Connection::Postgres(connection),
+            Link::PostgresFar(far) => Connection::Postgres(&mut far.connection),
             Link::PostgresWrite(transaction) => Connection::Postgres(transaction),
         }
     }
@@ -433,47 +465,6 @@ impl Drop for SqliteWriter {
         if !self.ended {
             self.connection.close_on_drop();
         }
-    }
-}
-
-/// What a driver answers, without the driver.
-trait IntoEither<T> {
-    fn into_either(self) -> T;
-}
-
-impl IntoEither<u64> for sqlx::sqlite::SqliteQueryResult {
-    fn into_either(self) -> u64 {
-        self.rows_affected()
-    }
-}
-
-impl IntoEither<u64> for sqlx::postgres::PgQueryResult {
-    fn into_either(self) -> u64 {
-        self.rows_affected()
-    }
-}
-
-impl IntoEither<Option<Row>> for Option<sqlx::sqlite::SqliteRow> {
-    fn into_either(self) -> Option<Row> {
-        self.map(Row::Sqlite)
-    }
-}
-
-impl IntoEither<Option<Row>> for Option<sqlx::postgres::PgRow> {
-    fn into_either(self) -> Option<Row> {
-        self.map(Row::Postgres)
-    }
-}
-
-impl IntoEither<Vec<Row>> for Vec<sqlx::sqlite::SqliteRow> {
-    fn into_either(self) -> Vec<Row> {
-        self.into_iter().map(Row::Sqlite).collect()
-    }
-}
-
-impl IntoEither<Vec<Row>> for Vec<sqlx::postgres::PgRow> {
-    fn into_either(self) -> Vec<Row> {
-        self.into_iter().map(Row::Postgres).collect()
     }
 }
 

@@ -51,6 +51,7 @@ mod rules;
 mod rules_cost;
 mod schemas;
 mod scope;
+mod standby;
 mod store;
 mod trail;
 mod undo;

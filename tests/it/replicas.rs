@@ -196,10 +196,11 @@ async fn crowd(count: usize, rounds: usize) {
         expected.insert(together.clone());
         for (number, person) in own.iter().enumerate() {
             let add = (round + number) % 3 != 0;
-            match add {
-                true => expected.insert(person.clone()),
-                false => expected.remove(person),
-            };
+            if add {
+                expected.insert(person.clone());
+            } else {
+                expected.remove(person);
+            }
             let operations = json!([membership(person, add), membership(together, true)]);
             let (client, group) = (replicas.client.clone(), group.clone());
             crowd.spawn(async move {
@@ -224,7 +225,8 @@ async fn crowd(count: usize, rounds: usize) {
     replicas.stop().await;
 }
 
-/// Pages come from whichever replica is next; who is there all the while is met once.
+/// Pages come from whichever replica is next, and from the database's standby where that has come far enough; who is
+/// there all the while is met once.
 #[tokio::test]
 async fn a_walk_whose_pages_come_from_different_replicas_misses_nobody() {
     let Some(database) = Database::postgres().await else { return };
@@ -235,7 +237,8 @@ async fn a_walk_whose_pages_come_from_different_replicas_misses_nobody() {
         let id = okta.user(&format!("user{number}@example.com")).await;
         if number % 4 == 0 { leaving.push(id) } else { staying.push(id) }
     }
-    let replicas = Replicas::start(&database, &okta.token, 2, &[]).await;
+    let standby = ["--database-read-url", &database.standby_url()];
+    let replicas = Replicas::start(&database, &okta.token, 2, &standby).await;
     let mut leaving = leaving.into_iter();
     for by_cursor in [true, false] {
         let (mut met, mut served_by) = (Vec::new(), BTreeSet::new());

@@ -30,6 +30,17 @@ pub struct Layer {
     )]
     pub database_url: Option<DatabaseUrl>,
 
+    /// A hot standby of the database, for lists.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        hide = true,
+        help = "A hot standby of the PostgreSQL database: the later pages of long lists are read from it while \
+                it is there"
+    )]
+    pub database_read_url: Option<DatabaseUrl>,
+
     /// How many connections to the database are open at most.
     #[arg(long, global = true, value_name = "COUNT")]
     pub database_connections: Option<u32>,

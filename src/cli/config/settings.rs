@@ -22,6 +22,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The database.
     pub database_url: DatabaseUrl,
+    /// A hot standby of it.
+    pub database_read_url: Option<DatabaseUrl>,
     /// How many connections to the database are open at most.
     pub database_connections: u32,
     /// The address under which clients reach the server, without a slash at its end.
@@ -135,6 +137,8 @@ impl Layers {
         };
         from.enter(&database_url);
         database_url.checked(DatabaseUrl::check)?;
+        let read_url = from.pick_optional("database_read_url", |layer| &layer.database_read_url);
+        read_url.checked(|url| values::standby(url.as_ref(), &database_url.value))?;
         let connections =
             from.pick("database_connections", |layer| &layer.database_connections, || 10);
         let public_url = from.pick_optional("public_url", |layer| &layer.public_url);
@@ -160,6 +164,7 @@ impl Layers {
             listen: listen.value,
             data_dir: data_dir.value,
             database_url: database_url.value,
+            database_read_url: read_url.value,
             database_connections: connections.within(1, 1_000)?,
             public_url,
             trusted_proxies: proxies.value.iter().map(|network| network.0).collect(),

@@ -193,9 +193,9 @@ fn configuration(front: &str, replicas: &[String]) -> String {
     let mut lines: Vec<String> = documented
         .lines()
         .filter(|line| !line.trim_start().starts_with("server "))
-        .map(|line| match line.trim_start().starts_with("bind ") {
-            true => format!("    bind {front}"),
-            false => line.to_owned(),
+        .map(|line| {
+            let binds = line.trim_start().starts_with("bind ");
+            if binds { format!("    bind {front}") } else { line.to_owned() }
         })
         .collect();
     assert!(lines.iter().any(|line| line.ends_with(front)), "no bind in {documented}");
