@@ -34,7 +34,9 @@ use crate::scim::discovery::{BULK_BYTES_MAX, SCIM_PATH};
 use crate::store::{Store, StoreError};
 
 pub use directory::openapi::document as directory_description;
-pub use requests::{REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX, Waiting};
+pub use requests::{
+    REQUESTS_KEPT_PER_SECOND_MAX, REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX, Waiting,
+};
 pub use serve::{Farewell, Leaving, Stopped, serve};
 
 /// What an administrator can set about the front door.

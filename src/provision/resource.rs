@@ -85,6 +85,10 @@ pub trait Resource: 'static {
     fn laid_over(row: Self::Row, document: Document) -> Self::Row;
     /// The value of a row in a column that queries are sorted by.
     fn key(row: &Self::Row, column: Column) -> Option<Key>;
+    /// Whether nothing can be there yet of what [`Self::RELATED`] shows of a row that somebody made just now.
+    fn is_unrelated(_row: &Self::Row, _now: Timestamp) -> bool {
+        false
+    }
     /// How often a row has changed.
     fn version(row: &Self::Row) -> i64;
     /// The document of a live row; a tombstone holds no value that others could not have.
@@ -361,8 +365,18 @@ pub(super) async fn show<R: Resource>(
     row: R::Row,
     projection: &Projection,
 ) -> Result<Shown> {
+    show_with::<R>(tx, caller, row, projection, projection.wants(R::RELATED)).await
+}
+
+async fn show_with<R: Resource>(
+    tx: &mut Tx,
+    caller: &Caller,
+    row: R::Row,
+    projection: &Projection,
+    related: bool,
+) -> Result<Shown> {
     let rows = [row];
-    let rendered = claims::render::<R>(tx, caller, &rows, projection.wants(R::RELATED)).await?;
+    let rendered = claims::render::<R>(tx, caller, &rows, related).await?;
     let [row] = rows;
     Ok(shown::<R>(caller, &row, rendered.into_iter().next().unwrap_or_default(), projection))
 }
@@ -417,7 +431,8 @@ pub(super) async fn create<R: Resource>(
 ) -> Result<Shown> {
     let caller = &renewed(tx, caller).await?;
     let row = R::create(tx, caller, author, ids, sent).await?;
-    show::<R>(tx, caller, row, projection).await
+    let related = projection.wants(R::RELATED) && !R::is_unrelated(&row, author.at);
+    show_with::<R>(tx, caller, row, projection, related).await
 }
 
 pub(super) async fn replace<R: Resource>(

@@ -101,6 +101,10 @@ impl Resource for Users {
         }
     }
 
+    fn is_unrelated(row: &Account, now: Timestamp) -> bool {
+        row.version == 1 && row.created_at == now
+    }
+
     fn version(row: &Account) -> i64 {
         row.version
     }

@@ -1,7 +1,8 @@
 //! The narrow waist: the only place that knows there are two drivers.
 
-mod either;
 mod standby;
+mod trace;
+mod writer;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
+use trace::Trace;
+use writer::{Turn, Writer};
 
-use self::either::IntoEither as _;
 pub use self::standby::Reached;
 use self::standby::{Far, Standby};
 pub use super::dialect::Dialect;
@@ -27,6 +29,9 @@ use crate::directory::InstanceId;
 
 /// How long a request waits for a connection before it is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection to PostgreSQL may have been idle and is trusted to be alive.
+const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(1);
 
 /// How long a SQLite writer waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,7 +58,7 @@ enum Pools {
     /// SQLite has one writer at a time; one connection for writing makes the queue fair.
     Sqlite {
         read: SqlitePool,
-        write: SqlitePool,
+        write: Writer,
     },
     Postgres(PgPool),
 }
@@ -91,7 +96,7 @@ pub struct Tx {
 enum Link {
     SqliteRead(PoolConnection<Sqlite>),
     SqliteSnapshot(Transaction<'static, Sqlite>),
-    SqliteWrite(SqliteWriter),
+    SqliteWrite(Turn),
     PostgresRead(PoolConnection<Postgres>),
     PostgresFar(Box<Far>),
     PostgresWrite(Transaction<'static, Postgres>),
@@ -118,13 +123,23 @@ impl Store {
             let pool = PgPoolOptions::new()
                 .max_connections(connections_max)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
+                // One that was used a moment ago needs no sign of life, which would cost a round trip.
+                .test_before_acquire(false)
+                .before_acquire(|connection, known| {
+                    Box::pin(async move {
+                        if known.idle_for >= IDLE_UNTESTED_MAX {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_with(options)
                 .await?;
             Pools::Postgres(pool)
         };
         let store = Self { pools, standby: None, settings_changes: Arc::default() };
         match &store.pools {
-            Pools::Sqlite { write, .. } => migrations::sqlite().run(write).await,
+            Pools::Sqlite { read, .. } => migrations::sqlite().run(read).await,
             Pools::Postgres(pool) => migrations::postgres().run(pool).await,
         }
         .map_err(StoreError::Migration)?;
@@ -138,11 +153,15 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
-        Ok(Pools::Sqlite {
-            write: pool().max_connections(1).connect_with(options.clone()).await?,
-            read: pool().max_connections(connections_max).connect_with(options).await?,
-        })
+        let write = Writer::open(options.clone()).await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(connections_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            // It is a file of this machine: what would a ping find out?
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await?;
+        Ok(Pools::Sqlite { read, write })
     }
 
     /// A connection for statements that change nothing.
@@ -167,13 +186,11 @@ impl Store {
         Ok(self.tx(link))
     }
 
-    /// A transaction for writing. On SQLite it takes the write lock at once: a transaction that first
-    /// reads and then writes would fail when another one wrote in between.
+    /// A transaction for writing. On SQLite it waits for its turn and takes the write lock at once: a
+    /// transaction that first reads and then writes would fail when another one wrote in between.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let link = match &self.pools {
-            Pools::Sqlite { write, .. } => {
-                Link::SqliteWrite(SqliteWriter::begin(write.acquire().await?).await?)
-            }
+            Pools::Sqlite { write, .. } => Link::SqliteWrite(write.turn(ACQUIRE_TIMEOUT).await?),
             Pools::Postgres(pool) => Link::PostgresWrite(pool.begin().await?),
         };
         Ok(self.tx(link))
@@ -378,7 +395,7 @@ impl Tx {
     /// Keeps what was written. Only when this returns `Ok` may anybody be told so.
     pub async fn commit(self) -> Result<(), StoreError> {
         match self.link {
-            Link::SqliteWrite(writer) => writer.end("COMMIT").await?,
+            Link::SqliteWrite(turn) => turn.keep().await?,
             Link::SqliteSnapshot(transaction) => transaction.commit().await?,
             Link::PostgresWrite(transaction) => transaction.commit().await?,
             Link::SqliteRead(_) | Link::PostgresRead(_) | Link::PostgresFar(_) => {}
@@ -389,10 +406,13 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives up what was written. Dropping does the same, at the price of the connection.
+    /// Gives up what was written. Dropping does the same, on PostgreSQL when the connection is next used.
     pub async fn rollback(self) {
         let ended = match self.link {
-            Link::SqliteWrite(writer) => writer.end("ROLLBACK").await,
+            Link::SqliteWrite(turn) => {
+                drop(turn);
+                Ok(())
+            }
             Link::SqliteSnapshot(transaction) => transaction.rollback().await,
             Link::PostgresWrite(transaction) => transaction.rollback().await,
             Link::SqliteRead(_) | Link::PostgresRead(_) | Link::PostgresFar(_) => Ok(()),
@@ -427,7 +447,7 @@ impl Tx {
         match &mut self.link {
             Link::SqliteRead(connection) => Connection::Sqlite(connection),
             Link::SqliteSnapshot(transaction) => Connection::Sqlite(transaction),
-            Link::SqliteWrite(writer) => Connection::Sqlite(&mut writer.connection),
+            Link::SqliteWrite(turn) => Connection::Sqlite(turn.connection()),
             Link::PostgresRead(connection) => Connection::Postgres(connection),
             Link::PostgresFar(far) => Connection::Postgres(&mut far.connection),
             Link::PostgresWrite(transaction) => Connection::Postgres(transaction),
@@ -435,51 +455,43 @@ impl Tx {
     }
 }
 
-/// A write transaction of SQLite.
-///
-/// The driver's own transaction counts how deep it is, and loses count when SQLite ends a transaction by
-/// itself, as it does when the disk is full: the one writing connection would be of no use ever
-/// after. Here a connection whose end is not certain is closed instead of being used again.
-#[derive(Debug)]
-struct SqliteWriter {
-    connection: PoolConnection<Sqlite>,
-    ended: bool,
+/// What a driver answers, without the driver.
+trait IntoEither<T> {
+    fn into_either(self) -> T;
 }
 
-impl SqliteWriter {
-    async fn begin(connection: PoolConnection<Sqlite>) -> Result<Self, sqlx::Error> {
-        let mut writer = Self { connection, ended: false };
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *writer.connection).await?;
-        Ok(writer)
-    }
-
-    async fn end(mut self, word: &'static str) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(word).execute(&mut *self.connection).await?;
-        self.ended = true;
-        Ok(())
+impl IntoEither<u64> for sqlx::sqlite::SqliteQueryResult {
+    fn into_either(self) -> u64 {
+        self.rows_affected()
     }
 }
 
-impl Drop for SqliteWriter {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.connection.close_on_drop();
-        }
+impl IntoEither<u64> for sqlx::postgres::PgQueryResult {
+    fn into_either(self) -> u64 {
+        self.rows_affected()
     }
 }
 
-/// The log line of one statement, at trace level: its text, never its values.
-struct Trace(Option<String>);
-
-impl Trace {
-    fn of(sql: &Sql) -> Self {
-        let wanted = tracing::enabled!(target: "scimd::statement", tracing::Level::TRACE);
-        Self(wanted.then(|| sql.text().to_owned()))
+impl IntoEither<Option<Row>> for Option<sqlx::sqlite::SqliteRow> {
+    fn into_either(self) -> Option<Row> {
+        self.map(Row::Sqlite)
     }
+}
 
-    fn done(self, rows: u64) {
-        if let Some(sql) = self.0 {
-            tracing::trace!(target: "scimd::statement", sql, rows);
-        }
+impl IntoEither<Option<Row>> for Option<sqlx::postgres::PgRow> {
+    fn into_either(self) -> Option<Row> {
+        self.map(Row::Postgres)
+    }
+}
+
+impl IntoEither<Vec<Row>> for Vec<sqlx::sqlite::SqliteRow> {
+    fn into_either(self) -> Vec<Row> {
+        self.into_iter().map(Row::Sqlite).collect()
+    }
+}
+
+impl IntoEither<Vec<Row>> for Vec<sqlx::postgres::PgRow> {
+    fn into_either(self) -> Vec<Row> {
+        self.into_iter().map(Row::Postgres).collect()
     }
 }

@@ -341,7 +341,7 @@ fn limits_of_readers() -> Vec<Limit> {
 
 /// The limits of the request log.
 fn limits_of_the_request_log() -> Vec<Limit> {
-    use scimd::http::{REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX};
+    use scimd::http::{REQUESTS_KEPT_PER_SECOND_MAX, REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX};
     use scimd::provision::requests::EXCHANGE_BODY_BYTES_MAX;
     vec![
         (
@@ -355,6 +355,11 @@ fn limits_of_the_request_log() -> Vec<Limit> {
             number(retention::REQUESTS_DAYS_MAX),
         ),
         ("EXCHANGE_BODY_BYTES_MAX", "bytes of a body that are kept", EXCHANGE_BODY_BYTES_MAX),
+        (
+            "REQUESTS_KEPT_PER_SECOND_MAX",
+            "exchanges of an instance that went well, kept of a second",
+            REQUESTS_KEPT_PER_SECOND_MAX,
+        ),
         ("REQUESTS_QUEUE_MAX", "exchanges that wait to be written", REQUESTS_QUEUE_MAX),
         (
             "REQUESTS_QUEUE_BYTES_MAX",
