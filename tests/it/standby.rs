@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use scimd::http::Settings;
-use scimd::store::Store;
+use scimd::store::{Reached, Store};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::sync::Mutex;
@@ -64,6 +64,15 @@ async fn with_standby(database: &Database, url: &str) -> TestInstance {
     TestInstance::over(store, Settings::default()).await
 }
 
+/// Waits until a server has a connection to its standby.
+async fn reaches_standby(test: &TestInstance) {
+    let since = Instant::now();
+    while test.app.provision.store.read_far(Reached(0)).await.unwrap().is_none() {
+        assert!(since.elapsed() < Duration::from_secs(30), "the standby is not reached");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A walk through everybody, two at a time, by cursor or by index.
 struct Walk<'c> {
     client: &'c Client,
@@ -113,6 +122,7 @@ async fn later_pages_of_a_walk_come_from_the_standby_and_look_ups_never_do() {
     let _turn = TURN.lock().await;
     let mut servers = Servers::of(&database).await;
     let test = with_standby(&database, &database.standby_url()).await;
+    reaches_standby(&test).await;
     let okta = test.okta().await;
     for by_cursor in [true, false] {
         let mut all = people(&okta, &format!("early-{by_cursor}"), 6).await;
@@ -151,6 +161,7 @@ async fn later_pages_of_a_readers_lists_come_from_the_standby_where_it_has_come_
     let _turn = TURN.lock().await;
     let mut servers = Servers::of(&database).await;
     let test = with_standby(&database, &database.standby_url()).await;
+    reaches_standby(&test).await;
     let (okta, reader) = (test.okta().await, test.reader().await);
     let all = people(&okta, "early", 4).await;
     let members: Vec<&str> = all.iter().map(String::as_str).collect();
@@ -216,6 +227,7 @@ async fn a_standby_that_goes_in_the_middle_of_a_walk_is_not_missed() {
     let (server, path) = rest.split_once('/').unwrap();
     let cable = Cable::to(server.to_owned()).await;
     let test = with_standby(&database, &format!("{scheme}@{}/{path}", cable.address)).await;
+    reaches_standby(&test).await;
     let okta = test.okta().await;
     let all = people(&okta, "user", 6).await;
     for by_cursor in [true, false] {

@@ -211,8 +211,10 @@ fn statements() -> Vec<(String, String)> {
     let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
     let folders = [store.clone(), store.join("audit"), store.join("waist")];
     let within = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    // The writer has words for SQLite alone, without a row in them.
+    let read = |path: &Path| path.is_file() && !path.ends_with("writer.rs");
     let mut found = Vec::new();
-    for path in within.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+    for path in within.map(|entry| entry.unwrap().path()).filter(|path| read(path)) {
         let source = fs::read_to_string(&path).unwrap();
         let code = source.split("#[cfg(test)]").next().unwrap();
         let file = path.file_name().unwrap().to_str().unwrap();
