@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use scimd::cli::{self, Cli, Outcome, Output, Serving, Signals};
 use scimd::clock::{Clock, Ids};
-use scimd::http::{self, App, Stopped};
+use scimd::http::{self, App, Farewell, Stopped};
 use scimd::pull::worker;
 
 fn main() -> ExitCode {
@@ -65,8 +65,9 @@ async fn serve(serving: Serving, signals: &Signals) -> Result<()> {
         pulling.abort();
         tracing::info!("scimd is stopping; a second signal stops it at once");
     };
+    let farewell = Farewell { drain: settings.shutdown_drain, grace: settings.shutdown_grace };
     let stopped = tokio::select! {
-        stopped = http::serve(app, listener, stop, settings.shutdown_grace) => stopped?,
+        stopped = http::serve(app, listener, stop, farewell) => stopped?,
         () = signals.seen(2) => Stopped::Cut,
     };
     worker.abort();

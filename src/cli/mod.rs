@@ -153,12 +153,12 @@ impl Cli {
         match self.command {
             Command::Serve => {
                 let listener = bind(settings.listen, &program, "serve").await?;
-                let store = session::open(&settings).await?;
+                let store = session::open_to_serve(&settings).await?;
                 Outcome::serve(settings, store, listener)
             }
             Command::Quickstart => {
                 let listener = bind(settings.listen, &program, "quickstart").await?;
-                let store = session::open(&settings).await?;
+                let store = session::open_to_serve(&settings).await?;
                 let address = listener.local_addr()?;
                 quickstart::prepare(&settings, &store, &program, address, out).await?;
                 Outcome::serve(settings, store, listener)

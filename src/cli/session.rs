@@ -92,6 +92,19 @@ pub(super) async fn open(settings: &Settings) -> Result<Store> {
     })
 }
 
+/// Opens it for a server, which reads long lists from the standby if there is one.
+pub(super) async fn open_to_serve(settings: &Settings) -> Result<Store> {
+    let store = open(settings).await?;
+    match &settings.database_read_url {
+        Some(url) => {
+            store.with_standby(url.expose(), settings.database_connections).with_context(|| {
+                format!("database_read_url {url} is no address of a PostgreSQL database")
+            })
+        }
+        None => Ok(store),
+    }
+}
+
 /// The folder holds the secret that signs keys, so it is for this user alone.
 fn create_folder(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();

@@ -22,14 +22,18 @@ use super::answer::{self, Answer};
 use super::extract::{Id, Reader};
 use super::pull::{number, parameter};
 use crate::directory::{GroupId, MemberId, Status};
-use crate::provision::reader::{AccountsAsked, Batch, READER_PAGE_DEFAULT, READER_PAGE_MAX};
+use crate::provision::reader::{AccountsAsked, After, Batch, READER_PAGE_DEFAULT, READER_PAGE_MAX};
 use crate::scim::ScimError;
+use crate::store::Reached;
 
 /// The path of all this below the public address of the server.
 pub(super) const DIRECTORY_PATH: &str = "/directory/v1";
 
 /// The media type of every answer that is no refusal.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What stands in the `next` of a page before how far the database was.
+const REACHED: char = '~';
 
 /// The parameters of every list.
 const PAGE: &[&str] = &["after", "limit"];
@@ -57,7 +61,7 @@ async fn accounts(State(app): State<App>, Reader(instance): Reader, uri: Uri) ->
     let status = parameter(&uri, "status").map(|word| status(&word)).transpose()?;
     let (user_name, directory) = (parameter(&uri, "userName"), parameter(&uri, "directory"));
     let asked = AccountsAsked { user_name, status, directory };
-    let (after, limit) = (after::<Uuid>(&uri)?, limit(&uri)?);
+    let (after, limit) = (place::<Uuid>(&uri)?, limit(&uri)?);
     let found = app.provision.read_accounts(instance, &asked, after, limit).await?;
     Ok(page("accounts", found, |id| id.to_string()))
 }
@@ -99,7 +103,7 @@ async fn reports(State(app): State<App>, Reader(instance): Reader, Id(id): Id, u
 
 async fn groups(State(app): State<App>, Reader(instance): Reader, uri: Uri) -> Answer {
     require_known(&uri, &["after", "limit", "displayName"])?;
-    let (after, limit, name) = (after(&uri)?, limit(&uri)?, parameter(&uri, "displayName"));
+    let (after, limit, name) = (place(&uri)?, limit(&uri)?, parameter(&uri, "displayName"));
     let found = app.provision.read_groups(instance, name.as_deref(), after, limit).await?;
     Ok(page("groups", found, |id| id.to_string()))
 }
@@ -118,7 +122,9 @@ async fn members(State(app): State<App>, Reader(instance): Reader, Id(id): Id, u
 
 async fn memberships(State(app): State<App>, Reader(instance): Reader, uri: Uri) -> Answer {
     require_known(&uri, PAGE)?;
-    let after = after::<Pair>(&uri)?.map(|Pair(group, member)| (group, member));
+    let after = place::<Pair>(&uri)?;
+    let after = after
+        .map(|After { key: Pair(group, member), reached }| After { key: (group, member), reached });
     let found = app.provision.read_memberships(instance, after, limit(&uri)?).await?;
     Ok(page("memberships", found, |(group, member)| format!("{group}.{}", member.0)))
 }
@@ -164,8 +170,23 @@ fn limit(uri: &Uri) -> Result<i64, ScimError> {
 
 fn after<T: FromStr>(uri: &Uri) -> Result<Option<T>, ScimError> {
     let Some(text) = parameter(uri, "after") else { return Ok(None) };
-    let refused = "must be the \"next\" of the page before, as it is";
-    text.parse().map(Some).map_err(|_| ScimError::invalid_value("after", refused))
+    text.parse().map(Some).map_err(|_| no_place())
+}
+
+/// The place where a page of a list begins, as [`page`] writes it.
+fn place<T: FromStr>(uri: &Uri) -> Result<Option<After<T>>, ScimError> {
+    let Some(text) = parameter(uri, "after") else { return Ok(None) };
+    let (key, reached) = match text.split_once(REACHED) {
+        Some((key, reached)) => (key, Some(i64::from_str_radix(reached, 16))),
+        None => (text.as_ref(), None),
+    };
+    let key = key.parse().map_err(|_| no_place())?;
+    let reached = reached.transpose().map_err(|_| no_place())?;
+    Ok(Some(After { key, reached: reached.map(Reached) }))
+}
+
+fn no_place() -> ScimError {
+    ScimError::invalid_value("after", "must be the \"next\" of the page before, as it is")
 }
 
 fn status(word: &str) -> Result<Status, ScimError> {
@@ -177,7 +198,9 @@ fn status(word: &str) -> Result<Status, ScimError> {
 
 /// A page under the name of what is on it. Only a first page tells where the feed stood before it.
 fn page<T: Serialize, C>(name: &str, found: Batch<T, C>, next: impl Fn(C) -> String) -> Response {
-    let mut shown = object([(name, value(&found.items)), ("next", found.next.map(next).into())]);
+    let reached = found.reached.map(|Reached(at)| format!("{REACHED}{at:x}")).unwrap_or_default();
+    let next = found.next.map(|key| next(key) + &reached);
+    let mut shown = object([(name, value(&found.items)), ("next", next.into())]);
     if let Some(cursor) = found.changes_from {
         shown.insert("changesFrom".to_owned(), cursor.into());
     }

@@ -12,8 +12,12 @@ pub(super) async fn alive() -> Answer {
     Ok(answer::json(StatusCode::OK, &json!({ "status": "alive" })))
 }
 
-/// The process can serve: its database answers.
+/// The process can serve: its database answers, and nobody has asked it to stop.
 pub(super) async fn ready(State(app): State<App>) -> Answer {
+    if app.leaving.is_set() {
+        let stopping = json!({ "status": "stopping" });
+        return Ok(answer::json(StatusCode::SERVICE_UNAVAILABLE, &stopping));
+    }
     app.provision.store.read().await?.ping().await?;
     Ok(answer::json(StatusCode::OK, &json!({ "status": "ready" })))
 }

@@ -37,7 +37,7 @@ pub use directory::openapi::document as directory_description;
 pub use requests::{
     REQUESTS_KEPT_PER_SECOND_MAX, REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX, Waiting,
 };
-pub use serve::{Stopped, serve};
+pub use serve::{Farewell, Leaving, Stopped, serve};
 
 /// What an administrator can set about the front door.
 #[derive(Debug, Clone)]
@@ -90,6 +90,8 @@ pub struct App {
     pub settings: std::sync::Arc<Settings>,
     /// The exchanges that wait to be kept in the request log.
     pub requests: Waiting,
+    /// Whether the server was asked to stop.
+    pub leaving: Leaving,
 }
 
 impl App {
@@ -103,7 +105,8 @@ impl App {
         let keyring = Keyring::open(&store, clock.clone(), ids).await?;
         let provision = Provision::new(store, clock, ids);
         let requests = Waiting::new(settings.requests_queue_max, settings.requests_queue_bytes_max);
-        Ok(Self { provision, keyring, settings: std::sync::Arc::new(settings), requests })
+        let settings = std::sync::Arc::new(settings);
+        Ok(Self { provision, keyring, settings, requests, leaving: Leaving::default() })
     }
 }
 

@@ -64,6 +64,10 @@ pub(super) async fn watch(State(app): State<App>, mut request: Request, next: Ne
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    if app.leaving.is_set() {
+        // Clients and proxies that keep a connection would come again by it, when nobody is there any more.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(watched) = watched {
         response = watched.answered(response).await;
     }

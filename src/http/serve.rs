@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -45,20 +46,49 @@ pub enum Stopped {
     Cut,
 }
 
-/// Serves until `stop` completes; then takes no more connections, finishes what is in flight within
-/// `grace`, keeps the exchanges that wait for the request log and the last uses of keys, and closes the
-/// database.
+/// How a server that is asked to stop takes its leave.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Farewell {
+    /// How long it goes on serving while it says that it is not ready, so that whoever distributes requests
+    /// among several servers sends it no more of them before it takes no more connections.
+    pub drain: Duration,
+    /// How long requests in flight may take to end behind that.
+    pub grace: Duration,
+}
+
+/// Whether the server was asked to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Leaving(Arc<AtomicBool>);
+
+impl Leaving {
+    /// Whether it was: it still serves, but wants no more connections and nobody to keep one.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Serves until `stop` completes; then goes on for the time of its farewell, takes no more connections,
+/// finishes what is in flight, keeps the exchanges that wait for the request log and the last uses of keys,
+/// and closes the database.
 pub async fn serve(
     app: App,
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
-    grace: Duration,
+    farewell: Farewell,
 ) -> std::io::Result<Stopped> {
     let (tell, stopping) = watch::channel(());
     let end = Arc::new(OnceLock::new());
-    let known = Arc::clone(&end);
+    let (known, leaving) = (Arc::clone(&end), app.leaving.clone());
+    let Farewell { drain, grace } = farewell;
     let stopped = async move {
         stop.await;
+        leaving.set();
+        tokio::time::sleep(drain).await;
         // It is asked to stop once.
         let _first = known.set(Instant::now() + grace);
         drop(tell);

@@ -66,6 +66,9 @@ struct Plans<'a> {
     caller: &'a Caller,
     sought: &'a [Sought],
     each: Vec<Plan<'a>>,
+    /// Whether the query selects everybody. What a filter finds, somebody may be about to create or to change, so only
+    /// walks through everybody are read from a standby.
+    everybody: bool,
 }
 
 /// A page, and where the next one begins if there is one.
@@ -89,14 +92,40 @@ impl Provision {
                     "" => None,
                     text => Some(mark::read_cursor(text, &fingerprint, sought.len(), now)?),
                 };
-                let mut tx = self.store.read().await?;
-                let Turned { mut listed, next } =
+                let mut tx = match self.far(&plans, mark.as_ref()).await? {
+                    Some(far) => far,
+                    None => self.store.read().await?,
+                };
+                let Turned { mut listed, mut next } =
                     plans.page(&mut tx, mark.as_ref(), 0, *count).await?;
+                self.note_reached(&plans, next.as_mut(), &mut tx).await?;
                 listed.start_index = None;
                 listed.next_cursor = next.map(|next| mark::cursor(&fingerprint, &next, now));
                 Ok(listed)
             }
         }
+    }
+
+    /// A connection to the standby for a later page of a walk. The first page is read from the primary and says how
+    /// far that was; so a walk meets everybody who is there when it begins, and never goes back in time.
+    async fn far(&self, plans: &Plans<'_>, mark: Option<&Mark>) -> Result<Option<Tx>> {
+        match mark.and_then(|mark| mark.reached).filter(|_| plans.everybody) {
+            Some(reached) => Ok(self.store.read_far(reached).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes in the mark of the next page how far the database was when this one was read.
+    async fn note_reached(
+        &self,
+        plans: &Plans<'_>,
+        next: Option<&mut Mark>,
+        tx: &mut Tx,
+    ) -> Result<()> {
+        if let Some(next) = next.filter(|_| plans.everybody) {
+            next.reached = self.store.reached(tx).await?;
+        }
+        Ok(())
     }
 
     async fn by_index(
@@ -120,7 +149,11 @@ impl Provision {
         };
         let mark: Option<Mark> = mark.and_then(|mark| serde_json::from_str(&mark).ok());
         let skip = if mark.is_some() { 0 } else { start - 1 };
-        let Turned { listed, next } = plans.page(&mut tx, mark.as_ref(), skip, count).await?;
+        if let Some(far) = self.far(plans, mark.as_ref()).await? {
+            tx = far;
+        }
+        let Turned { listed, mut next } = plans.page(&mut tx, mark.as_ref(), skip, count).await?;
+        self.note_reached(plans, next.as_mut(), &mut tx).await?;
         drop(tx);
         if next.is_some() || mark.is_some() {
             // Whoever only reads must not wait for those who write.
@@ -178,7 +211,7 @@ impl<'a> Plans<'a> {
         };
         let plans =
             kinds.iter().copied().zip(sorts).map(plan).collect::<std::result::Result<_, _>>()?;
-        Ok(Self { caller, sought, each: plans })
+        Ok(Self { caller, sought, each: plans, everybody: query.filter.is_none() })
     }
 
     /// Reads the page behind a mark, or that many resources behind the beginning.
@@ -265,7 +298,7 @@ impl Merged {
             (Some(mark), true) => mark.total.max(consumed.saturating_add(1)),
             (Some(_), false) => consumed,
         };
-        let next = (more && count > 0).then_some(Mark { after, consumed, total });
+        let next = (more && count > 0).then_some(Mark { after, consumed, total, reached: None });
         let listed = Listed {
             total,
             start_index: Some(before.saturating_add(1)),

@@ -19,7 +19,7 @@ use crate::scim::fold::fold;
 use crate::scim::sort::Position;
 use crate::store::feed::{self, Belongs};
 use crate::store::query::{self, Narrow, Page, Purpose, Viewer};
-use crate::store::{Tx, accounts, connections, groups, managers};
+use crate::store::{Reached, Tx, accounts, connections, groups, managers};
 
 /// The rows on a page of a reader who names no number.
 pub const READER_PAGE_DEFAULT: i64 = 100;
@@ -101,6 +101,16 @@ pub struct ShownMembership {
     pub member_kind: MemberKind,
 }
 
+/// Where a page begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct After<C = Uuid> {
+    /// Behind what.
+    pub key: C,
+    /// How far the database was when the page before was read: where a standby has not come so far, a copy would
+    /// miss what has changed in between.
+    pub reached: Option<Reached>,
+}
+
 /// A page of what a reader asked for.
 #[derive(Debug, Clone)]
 pub struct Batch<T, C = Uuid> {
@@ -108,6 +118,8 @@ pub struct Batch<T, C = Uuid> {
     pub items: Vec<T>,
     /// Behind what the next page begins, if there is one.
     pub next: Option<C>,
+    /// How far the database was when this page was read, where a standby may be asked for the next one.
+    pub reached: Option<Reached>,
     /// The place in the feed of changes from which on nothing is missed; on the first page.
     pub changes_from: Option<String>,
 }
@@ -130,10 +142,11 @@ impl Provision {
         &self,
         instance: InstanceId,
         asked: &AccountsAsked,
-        after: Option<Uuid>,
+        after: Option<After>,
         limit: i64,
     ) -> Result<Batch<ShownAccount>> {
-        let mut tx = self.store.read().await?;
+        let mut tx = self.page_tx(after).await?;
+        let after = after.map(|after| after.key);
         let changes_from = begin(&mut tx, instance, after).await?;
         let mut narrow = Vec::new();
         if let Some(name) = &asked.user_name {
@@ -149,7 +162,9 @@ impl Provision {
         let found = rows(&mut tx, &accounts::TABLE, instance, &narrow, after, limit).await?;
         let Batch { mut items, next, .. } = cut(found, limit, |account: &Account| account.id.0);
         items.retain(|account| asked.status.is_none_or(|status| account.status == status));
-        Ok(Batch { items: show(&mut tx, instance, &items).await?, next, changes_from })
+        let items = show(&mut tx, instance, &items).await?;
+        let reached = self.page_reached(&mut tx, next).await?;
+        Ok(Batch { items, next, reached, changes_from })
     }
 
     /// One account.
@@ -181,8 +196,9 @@ impl Provision {
         let manager = account(&mut tx, instance, id).await?.id;
         let after = after.map(AccountId);
         let found = managers::reports(&mut tx, instance, manager, after, limit + 1).await?;
-        let Batch { items, next, changes_from } = cut(found, limit, |account| account.id.0);
-        Ok(Batch { items: show(&mut tx, instance, &items).await?, next, changes_from })
+        let Batch { items, next, reached, changes_from } =
+            cut(found, limit, |account| account.id.0);
+        Ok(Batch { items: show(&mut tx, instance, &items).await?, next, reached, changes_from })
     }
 
     /// The groups that an account directly belongs to, in the order of their ids, from behind `after`.
@@ -196,8 +212,9 @@ impl Provision {
         let mut tx = self.store.read().await?;
         let member = account(&mut tx, instance, id).await?.id.into();
         let found = feed::groups_of(&mut tx, instance, member, after, limit + 1).await?;
-        let Batch { items, next, changes_from } = cut(found, limit, |group| group.id.0);
-        Ok(Batch { items: show_groups(&mut tx, instance, &items).await?, next, changes_from })
+        let Batch { items, next, reached, changes_from } = cut(found, limit, |group| group.id.0);
+        let items = show_groups(&mut tx, instance, &items).await?;
+        Ok(Batch { items, next, reached, changes_from })
     }
 
     /// The groups that enter the directory, or the one with this name in any case, in the order of their
@@ -206,16 +223,19 @@ impl Provision {
         &self,
         instance: InstanceId,
         name: Option<&str>,
-        after: Option<Uuid>,
+        after: Option<After>,
         limit: i64,
     ) -> Result<Batch<ShownGroup>> {
-        let mut tx = self.store.read().await?;
+        let mut tx = self.page_tx(after).await?;
+        let after = after.map(|after| after.key);
         let changes_from = begin(&mut tx, instance, after).await?;
         let name = name.map(|name| Narrow::DisplayName(fold(name).into_owned()));
         let narrow = Narrow::All(name.into_iter().chain([Narrow::Entered]).collect());
         let found = rows(&mut tx, &groups::TABLE, instance, &narrow, after, limit).await?;
         let Batch { items, next, .. } = cut(found, limit, |group: &Group| group.id.0);
-        Ok(Batch { items: show_groups(&mut tx, instance, &items).await?, next, changes_from })
+        let items = show_groups(&mut tx, instance, &items).await?;
+        let reached = self.page_reached(&mut tx, next).await?;
+        Ok(Batch { items, next, reached, changes_from })
     }
 
     /// One group that enters the directory.
@@ -237,13 +257,14 @@ impl Provision {
         let mut tx = self.store.read().await?;
         let group = group(&mut tx, instance, id).await?.id;
         let found = feed::members_page(&mut tx, instance, group, after, limit + 1).await?;
-        let Batch { items, next, changes_from } = cut(found, limit, |member| member.id.0);
+        let Batch { items, next, reached, changes_from } = cut(found, limit, |member| member.id.0);
         let shown = |one: feed::Listed| ShownMember {
             id: one.id,
             kind: one.kind,
             display_name: one.display,
         };
-        Ok(Batch { items: items.into_iter().map(shown).collect(), next, changes_from })
+        let items = items.into_iter().map(shown).collect();
+        Ok(Batch { items, next, reached, changes_from })
     }
 
     /// All memberships in the order of groups and members, from behind `after`: as their rows are, whatever
@@ -251,15 +272,38 @@ impl Provision {
     pub async fn read_memberships(
         &self,
         instance: InstanceId,
-        after: Option<(GroupId, MemberId)>,
+        after: Option<After<(GroupId, MemberId)>>,
         limit: i64,
     ) -> Result<Batch<ShownMembership, (GroupId, MemberId)>> {
-        let mut tx = self.store.read().await?;
+        let mut tx = self.page_tx(after).await?;
+        let after = after.map(|after| after.key);
         let changes_from = begin(&mut tx, instance, after).await?;
         let found = feed::memberships_page(&mut tx, instance, after, limit + 1).await?;
         let Batch { items, next, .. } = cut(found, limit, |one| (one.group, one.member));
         let items = items.into_iter().map(ShownMembership::from).collect();
-        Ok(Batch { items, next, changes_from })
+        let reached = self.page_reached(&mut tx, next).await?;
+        Ok(Batch { items, next, reached, changes_from })
+    }
+
+    /// Where a page of a list is read: a later one from the standby, if that has come as far as the page before was.
+    /// The first one says where the feed of changes stood, and is of the primary.
+    async fn page_tx<C>(&self, after: Option<After<C>>) -> Result<Tx> {
+        let far = match after.and_then(|after| after.reached) {
+            Some(reached) => self.store.read_far(reached).await?,
+            None => None,
+        };
+        match far {
+            Some(far) => Ok(far),
+            None => Ok(self.store.read().await?),
+        }
+    }
+
+    /// How far the database was, if there is another page.
+    async fn page_reached<C>(&self, tx: &mut Tx, next: Option<C>) -> Result<Option<Reached>> {
+        match next {
+            Some(_) => Ok(self.store.reached(tx).await?),
+            None => Ok(None),
+        }
     }
 }
 
@@ -297,7 +341,7 @@ fn cut<T, C>(mut found: Vec<T>, limit: i64, key: impl Fn(&T) -> C) -> Batch<T, C
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(key);
-    Batch { items: found, next, changes_from: None }
+    Batch { items: found, next, reached: None, changes_from: None }
 }
 
 /// A live account; an id of another instance is one that there is not.

@@ -48,7 +48,7 @@ pub mod waist;
 
 pub use row::Record;
 pub use sql::Sql;
-pub use waist::{Store, Tx};
+pub use waist::{Reached, Store, Tx};
 
 /// The values that one `IN` list or one multi-row `INSERT` holds at most; longer lists are cut.
 pub const BATCH_MAX: usize = 500;

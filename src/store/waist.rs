@@ -1,5 +1,7 @@
 //! The narrow waist: the only place that knows there are two drivers.
 
+mod standby;
+mod trace;
 mod writer;
 
 use std::str::FromStr;
@@ -14,8 +16,11 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
+use trace::Trace;
 use writer::{Turn, Writer};
 
+pub use self::standby::Reached;
+use self::standby::{Far, Standby};
 pub use super::dialect::Dialect;
 use super::row::{Record, Row};
 use super::sql::{Bind, Sql};
@@ -44,6 +49,7 @@ const POSTGRES_OPTIONS: [(&str, &str); 4] = [
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: Pools,
+    standby: Option<Standby>,
     shared: Arc<Shared>,
 }
 
@@ -100,6 +106,7 @@ enum Link {
     SqliteSnapshot(Transaction<'static, Sqlite>),
     SqliteWrite(Turn),
     PostgresRead(PoolConnection<Postgres>),
+    PostgresFar(Box<Far>),
     PostgresWrite(Transaction<'static, Postgres>),
 }
 
@@ -143,7 +150,7 @@ impl Store {
                 .await?;
             Pools::Postgres(pool)
         };
-        let store = Self { pools, shared };
+        let store = Self { pools, standby: None, shared };
         match &store.pools {
             Pools::Sqlite { read, .. } => migrations::sqlite().run(read).await,
             Pools::Postgres(pool) => migrations::postgres().run(pool).await,
@@ -224,6 +231,9 @@ impl Store {
 
     /// Waits for what is in flight and closes all connections.
     pub async fn close(&self) {
+        if let Some(standby) = &self.standby {
+            standby.close().await;
+        }
         match &self.pools {
             Pools::Sqlite { read, write } => {
                 read.close().await;
@@ -287,6 +297,24 @@ macro_rules! run {
     }};
 }
 
+/// Runs a call that reads; where the standby fails, the primary does it. That is rare, and boxed: the futures of
+/// all who read would be larger by it.
+macro_rules! read {
+    ($tx:expr, $sql:expr, $method:ident) => {{
+        let spare = $tx.is_far().then(|| Box::new($sql.clone()));
+        match (run!($tx, $sql, $method), spare) {
+            (Err(error), Some(again)) => {
+                let near = async {
+                    $tx.come_near(&error).await?;
+                    run!($tx, (*again), $method)
+                };
+                Box::pin(near).await
+            }
+            (done, _) => done,
+        }
+    }};
+}
+
 impl Tx {
     /// Runs a statement; the number of rows it changed.
     pub async fn execute(&mut self, sql: Sql) -> Result<u64, StoreError> {
@@ -307,7 +335,7 @@ impl Tx {
     /// Runs a statement; its first row, if it has one.
     pub async fn fetch_optional<T: Record>(&mut self, sql: Sql) -> Result<Option<T>, StoreError> {
         let trace = Trace::of(&sql);
-        let row = run!(self, sql, fetch_optional);
+        let row = read!(self, sql, fetch_optional);
         let row: Option<Row> = self.shared.seen(row)?;
         trace.done(u64::from(row.is_some()));
         row.as_ref().map(T::read).transpose()
@@ -316,7 +344,7 @@ impl Tx {
     /// Runs a statement; all of its rows.
     pub async fn fetch_all<T: Record>(&mut self, sql: Sql) -> Result<Vec<T>, StoreError> {
         let trace = Trace::of(&sql);
-        let rows = run!(self, sql, fetch_all);
+        let rows = read!(self, sql, fetch_all);
         let rows: Vec<Row> = self.shared.seen(rows)?;
         trace.done(rows.len() as u64);
         rows.iter().map(T::read).collect()
@@ -402,7 +430,7 @@ impl Tx {
             Link::SqliteWrite(turn) => turn.keep().await?,
             Link::SqliteSnapshot(transaction) => transaction.commit().await?,
             Link::PostgresWrite(transaction) => transaction.commit().await?,
-            Link::SqliteRead(_) | Link::PostgresRead(_) => {}
+            Link::SqliteRead(_) | Link::PostgresRead(_) | Link::PostgresFar(_) => {}
         }
         if self.changes_settings {
             self.shared.settings_changes.fetch_add(1, Ordering::Release);
@@ -419,7 +447,7 @@ impl Tx {
             }
             Link::SqliteSnapshot(transaction) => transaction.rollback().await,
             Link::PostgresWrite(transaction) => transaction.rollback().await,
-            Link::SqliteRead(_) | Link::PostgresRead(_) => Ok(()),
+            Link::SqliteRead(_) | Link::PostgresRead(_) | Link::PostgresFar(_) => Ok(()),
         };
         if let Err(error) = ended {
             // The database gives the transaction up by itself when the connection goes.
@@ -441,7 +469,9 @@ impl Tx {
     pub fn dialect(&self) -> Dialect {
         match self.link {
             Link::SqliteRead(_) | Link::SqliteSnapshot(_) | Link::SqliteWrite(_) => Dialect::Sqlite,
-            Link::PostgresRead(_) | Link::PostgresWrite(_) => Dialect::Postgres,
+            Link::PostgresRead(_) | Link::PostgresFar(_) | Link::PostgresWrite(_) => {
+                Dialect::Postgres
+            }
         }
     }
 
@@ -451,6 +481,7 @@ impl Tx {
             Link::SqliteSnapshot(transaction) => Connection::Sqlite(transaction),
             Link::SqliteWrite(turn) => Connection::Sqlite(turn.connection()),
             Link::PostgresRead(connection) => Connection::Postgres(connection),
+            Link::PostgresFar(far) => Connection::Postgres(&mut far.connection),
             Link::PostgresWrite(transaction) => Connection::Postgres(transaction),
         }
     }
@@ -494,21 +525,5 @@ impl IntoEither<Vec<Row>> for Vec<sqlx::sqlite::SqliteRow> {
 impl IntoEither<Vec<Row>> for Vec<sqlx::postgres::PgRow> {
     fn into_either(self) -> Vec<Row> {
         self.into_iter().map(Row::Postgres).collect()
-    }
-}
-
-/// The log line of one statement, at trace level: its text, never its values.
-struct Trace(Option<String>);
-
-impl Trace {
-    fn of(sql: &Sql) -> Self {
-        let wanted = tracing::enabled!(target: "scimd::statement", tracing::Level::TRACE);
-        Self(wanted.then(|| sql.text().to_owned()))
-    }
-
-    fn done(self, rows: u64) {
-        if let Some(sql) = self.0 {
-            tracing::trace!(target: "scimd::statement", sql, rows);
-        }
     }
 }

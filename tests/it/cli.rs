@@ -34,6 +34,7 @@ const FAILURES: &[Call] = &[
     (&["config", "show"], &[("SCIMD_LISTEN", "8080")]),
     (&["config", "show"], &[("SCIMD_PUBLIC_URL", "https://people_dev.example.com")]),
     (&["config", "show"], &[("SCIMD_DATABASE_URL", "mysql://scimd:geheim@db/people")]),
+    (&["config", "show"], &[("SCIMD_DATABASE_READ_URL", "postgres://scimd:geheim@db/people")]),
     (&["serve", "--public-url", "https://people.example.com/scim/v2"], &[]),
     (&["serve", "--public-url", "people.example.com"], &[]),
     (&["serve", "--log-level", "a=b=c"], &[]),

@@ -30,6 +30,17 @@ pub struct Layer {
     )]
     pub database_url: Option<DatabaseUrl>,
 
+    /// A hot standby of the database, for lists.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        hide = true,
+        help = "A hot standby of the PostgreSQL database: the later pages of long lists are read from it while \
+                it is there"
+    )]
+    pub database_read_url: Option<DatabaseUrl>,
+
     /// How many connections to the database are open at most.
     #[arg(long, global = true, value_name = "COUNT")]
     pub database_connections: Option<u32>,
@@ -56,6 +67,17 @@ pub struct Layer {
     /// The seconds that a request may take.
     #[arg(long, global = true, value_name = "SECONDS", hide = true)]
     pub request_timeout_s: Option<u64>,
+
+    /// The seconds that a server which is asked to stop goes on serving.
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        hide = true,
+        help = "The seconds that a server which is asked to stop goes on serving while /readyz says that it \
+                is not ready: so many that the proxy in front of several has noticed"
+    )]
+    pub shutdown_drain_s: Option<u64>,
 
     /// The seconds that requests in flight may take to end when the server stops.
     #[arg(long, global = true, value_name = "SECONDS", hide = true)]

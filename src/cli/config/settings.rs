@@ -22,6 +22,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The database.
     pub database_url: DatabaseUrl,
+    /// A hot standby of it.
+    pub database_read_url: Option<DatabaseUrl>,
     /// How many connections to the database are open at most.
     pub database_connections: u32,
     /// The address under which clients reach the server, without a slash at its end.
@@ -32,6 +34,8 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// How long a server that is asked to stop goes on serving, and says that it is not ready.
+    pub shutdown_drain: Duration,
     /// How long requests in flight may take to end when the server stops.
     pub shutdown_grace: Duration,
     /// The folder with files that connections may be pulled from.
@@ -133,6 +137,8 @@ impl Layers {
         };
         from.enter(&database_url);
         database_url.checked(DatabaseUrl::check)?;
+        let read_url = from.pick_optional("database_read_url", |layer| &layer.database_read_url);
+        read_url.checked(|url| values::standby(url.as_ref(), &database_url.value))?;
         let connections =
             from.pick("database_connections", |layer| &layer.database_connections, || 10);
         let public_url = from.pick_optional("public_url", |layer| &layer.public_url);
@@ -141,6 +147,7 @@ impl Layers {
         let proxies = from.pick("trusted_proxies", |layer| &layer.trusted_proxies, loopback);
         let body = from.pick("body_bytes_max", |layer| &layer.body_bytes_max, || 16 << 20);
         let timeout = from.pick("request_timeout_s", |layer| &layer.request_timeout_s, || 30);
+        let drain = from.pick("shutdown_drain_s", |layer| &layer.shutdown_drain_s, || 0);
         let grace = from.pick("shutdown_grace_s", |layer| &layer.shutdown_grace_s, || 30);
         let files_dir = from.pick_optional("files_dir", |layer| &layer.files_dir);
         let in_data = || data_dir.value.join("vault.key");
@@ -157,11 +164,13 @@ impl Layers {
             listen: listen.value,
             data_dir: data_dir.value,
             database_url: database_url.value,
+            database_read_url: read_url.value,
             database_connections: connections.within(1, 1_000)?,
             public_url,
             trusted_proxies: proxies.value.iter().map(|network| network.0).collect(),
             body_bytes_max: body.within(1 << 10, 1 << 30)?,
             request_timeout: Duration::from_secs(timeout.within(1, 3_600)?),
+            shutdown_drain: Duration::from_secs(drain.within(0, 3_600)?),
             shutdown_grace: Duration::from_secs(grace.within(0, 3_600)?),
             files_dir: files_dir.value,
             vault_key_file: vault_key_file.value,

@@ -134,6 +134,20 @@ impl TryFrom<String> for Network {
     }
 }
 
+/// Checks the address of a standby, which only PostgreSQL has.
+pub(super) fn standby(url: Option<&DatabaseUrl>, of: &DatabaseUrl) -> Result<(), String> {
+    let is_postgres = |url: &DatabaseUrl| url.0.starts_with("postgres");
+    match url {
+        Some(_) if !is_postgres(of) => {
+            Err("must be left out where database_url is SQLite, which has no standby".to_owned())
+        }
+        Some(url) if !is_postgres(url) => {
+            Err("must start with postgres://, as database_url does".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Checks the public address; what comes back has no slash at its end.
 pub(super) fn public_url(text: &str) -> Result<String, String> {
     let (scheme, rest) = text.split_once("://").unwrap_or_default();
@@ -202,6 +216,19 @@ mod tests {
             let url: DatabaseUrl = url.parse().unwrap();
             assert_eq!(url.to_string(), printed);
             assert_eq!(format!("{url:?}"), printed);
+        }
+    }
+
+    #[test]
+    fn a_standby_is_one_of_postgresql() {
+        let url = |text: &str| text.parse::<DatabaseUrl>().unwrap();
+        let (sqlite, postgres) =
+            (url("sqlite://scimd.db"), url("postgres://scimd:geheim@db/people"));
+        assert_eq!(standby(None, &sqlite), Ok(()));
+        assert_eq!(standby(Some(&postgres), &postgres), Ok(()));
+        for (read, of) in [(&postgres, &sqlite), (&sqlite, &postgres)] {
+            let error = standby(Some(read), of).unwrap_err();
+            assert!(error.contains("must") && !error.contains("geheim"), "{error}");
         }
     }
 

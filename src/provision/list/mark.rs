@@ -13,6 +13,7 @@ use crate::provision::{Caller, Query};
 use crate::scim::discovery::CURSOR_SECONDS_MAX;
 use crate::scim::sort::Position;
 use crate::scim::{ErrorKind, ScimError};
+use crate::store::Reached;
 
 /// Where a walk stands between two pages.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub(super) struct Mark {
     /// How many the query selected when the walk began.
     #[serde(rename = "t")]
     pub(super) total: u64,
+    /// How far the database was when the last page was read: a standby must have come so far to go on.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub(super) reached: Option<Reached>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

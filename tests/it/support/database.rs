@@ -45,6 +45,17 @@ impl Database {
         Some(Self { url, folder: TempDir::new().unwrap() })
     }
 
+    /// The address of the hot standby of a PostgreSQL database, where it appears a moment later.
+    pub(crate) fn standby_url(&self) -> String {
+        let standby = environment("TEST_POSTGRES_STANDBY_URL");
+        let standby = standby.unwrap_or_else(|| {
+            panic!("TEST_POSTGRES_STANDBY_URL is not set: tests/with-postgres starts a standby")
+        });
+        let schema = self.url.rsplit_once("options=").unwrap().1;
+        let glue = if standby.contains('?') { '&' } else { '?' };
+        format!("{standby}{glue}options={schema}")
+    }
+
     /// Opens it, as a process of its own would.
     pub(crate) async fn open(&self) -> Store {
         Store::open(&self.url, 8).await.unwrap()

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use scimd::clock::{Clock, Ids};
 use scimd::directory::{Connection, ConnectionKind, ConnectionStatus, InstanceId, Timestamp};
-use scimd::http::{App, Settings};
+use scimd::http::{App, Farewell, Settings};
 use scimd::keys::NewKey;
 use scimd::provision::setup::NewConnection;
+use scimd::store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -29,10 +30,15 @@ impl TestInstance {
     }
 
     pub(crate) async fn with(database: &Database, settings: Settings) -> Self {
+        Self::over(database.open().await, settings).await
+    }
+
+    /// On a database that is open already.
+    pub(crate) async fn over(store: Store, settings: Settings) -> Self {
         let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let ticks = Arc::clone(&now);
         let clock = Clock::from_fn(move || Timestamp(ticks.load(Ordering::SeqCst)));
-        let app = App::new(database.open().await, clock, Ids, settings).await.unwrap();
+        let app = App::new(store, clock, Ids, settings).await.unwrap();
         let tenant = app.provision.create_tenant("Example").await.unwrap();
         let author = app.provision.operator();
         let instance = app.provision.create_instance(&author, &tenant, "Intranet").await.unwrap();
@@ -113,7 +119,8 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            scimd::http::serve(app, listener, stopped, Duration::from_secs(5)).await.unwrap();
+            let farewell = Farewell { grace: Duration::from_secs(5), ..Farewell::default() };
+            scimd::http::serve(app, listener, stopped, farewell).await.unwrap();
         });
         Self { base, stop, running }
     }

@@ -12,6 +12,7 @@ pub(crate) mod mirror;
 pub(crate) mod people;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod replicas;
 pub(crate) mod rules;
 pub(crate) mod scene;
 pub(crate) mod statements;

@@ -17,13 +17,19 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it and waits until it says where it listens.
     pub(crate) async fn serve(database: &Database) -> Self {
+        Self::serve_at(database, "127.0.0.1:0", &[]).await
+    }
+
+    /// Starts it at this address with these flags, and waits until it listens.
+    pub(crate) async fn serve_at(database: &Database, address: &str, flags: &[&str]) -> Self {
         // The shell only sees to it that a limit on file sizes is an error and no signal.
         let mut child = Command::new("sh")
             .arg("-c")
             .arg("trap '' XFSZ; exec \"$0\" \"$@\"")
             .arg(env!("CARGO_BIN_EXE_scimd"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["serve", "--listen", address, "--log-format", "json"])
             .args(["--database-url", &database.url])
+            .args(flags)
             .current_dir(database.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -55,6 +61,18 @@ impl Process {
     /// Ends it as a power cut would: `kill -9`.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
+    }
+
+    /// Asks it to stop, as a service manager does: SIGTERM.
+    pub(crate) async fn ask_to_stop(&self) {
+        let done = Command::new("kill").arg(self.id().to_string()).status().await.unwrap();
+        assert!(done.success());
+    }
+
+    /// Waits for its end, which has to be one without complaints.
+    pub(crate) async fn ended(mut self) {
+        let ended = self.child.wait().await.unwrap();
+        assert!(ended.success(), "{ended}");
     }
 
     /// Sets the size in bytes that a file of the process may have; `None` for no limit.
