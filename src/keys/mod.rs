@@ -208,6 +208,13 @@ impl Keyring {
             .await
     }
 
+    /// The instance that a token is for, if this server has signed it: whoever is asked for what it opens
+    /// looks its key up first ([`Keyring::verify`]).
+    pub fn instance_of(&self, token: &str) -> Result<InstanceId, KeyError> {
+        let claims = self.read(token).ok_or(KeyError::Invalid)?;
+        Ok(InstanceId(claims.instance))
+    }
+
     /// Finds out which key a token is, and notes its use.
     pub async fn verify(
         &self,

@@ -18,6 +18,7 @@ mod cost;
 mod csv;
 mod csv_batch;
 mod durability;
+mod fair;
 mod feed;
 mod filters;
 mod fuzz;
