@@ -53,6 +53,8 @@ async fn serve(serving: Serving, signals: &Signals) -> Result<()> {
         trusted_proxies: settings.trusted_proxies,
         body_bytes_max: settings.body_bytes_max,
         request_timeout: settings.request_timeout,
+        requests_running_max: settings.requests_running_max,
+        requests_waiting_max: settings.requests_waiting_max,
         ..http::Settings::default()
     };
     let app = App::new(store, Clock::system(), Ids, front_door).await?;

@@ -1,8 +1,8 @@
 //! Reading requests. What is wrong with one is said as a SCIM error, never in plain text.
 
-use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::answer::Failure;
 use super::directory::DIRECTORY_PATH;
+use super::request::Context;
 use super::{App, context};
 use crate::directory::InstanceId;
 use crate::keys::Holder;
@@ -30,6 +31,10 @@ const ID_CHARS_MAX: usize = 256;
 /// The characters of a client's name for itself that the audit trail keeps.
 const CLIENT_CHARS_KEPT: usize = 200;
 
+/// How long a request keeps its place in the work while its body is on its way: whoever sends slowly must not
+/// keep others waiting.
+const BODY_PATIENCE: Duration = Duration::from_millis(100);
+
 /// The part of a request's time in which the operations of a bulk request are begun.
 const BULK_TIME_SHARE: f32 = 0.8;
 
@@ -42,7 +47,7 @@ impl FromRequestParts<App> for Authorized {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let context = context(&parts.extensions);
-        let holder = holder(parts, app, context.from).await?;
+        let holder = holder(parts, app, &context).await?;
         let Holder::Connection(found) = holder.as_ref() else { return Err(reads_only()) };
         let Some(connection) = found.key.connection else { return Err(reads_only()) };
         let instance = found.key.instance;
@@ -72,12 +77,15 @@ impl FromRequestParts<App> for Authorized {
     }
 }
 
-/// Whose key came with a request.
-async fn holder(parts: &Parts, app: &App, from: Option<IpAddr>) -> Result<Arc<Holder>, Failure> {
-    let token = token(parts).ok_or_else(Failure::no_key)?;
-    let store = &app.provision.store;
+/// Whose key came with a request. The request has a place in the work from then on: before the database is
+/// asked, and after noise was sent away.
+async fn holder(parts: &Parts, app: &App, context: &Context) -> Result<Arc<Holder>, Failure> {
+    let (token, store) = (token(parts).ok_or_else(Failure::no_key)?, &app.provision.store);
+    let instance = app.keyring.read(store, token)?.instance();
+    context.slot.hold(app.fair.enter(instance).await?);
+    // Who had to wait is looked at anew.
     let presented = app.keyring.read(store, token)?;
-    Ok(app.keyring.verify(store, presented, from).await?)
+    Ok(app.keyring.verify(store, presented, context.from).await?)
 }
 
 /// 403 for a reader's key where connections come in.
@@ -97,7 +105,7 @@ impl FromRequestParts<App> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let context = context(&parts.extensions);
-        match holder(parts, app, context.from).await?.as_ref() {
+        match holder(parts, app, &context).await?.as_ref() {
             Holder::Reader(key) => Ok(Self(key.instance)),
             Holder::Connection(found) => {
                 let detail = format!(
@@ -134,7 +142,7 @@ impl FromRequest<App> for Body {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
-        read_json(request, app.settings.body_bytes_max).await.map(Self)
+        read_json(app, request, app.settings.body_bytes_max).await.map(Self)
     }
 }
 
@@ -151,13 +159,13 @@ impl FromRequest<App> for BulkBody {
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let started = context(request.extensions()).started.unwrap_or_else(Instant::now);
         let until = started + app.settings.request_timeout.mul_f32(BULK_TIME_SHARE);
-        let body = read_json(request, app.settings.bulk_bytes_max()).await?;
+        let body = read_json(app, request, app.settings.bulk_bytes_max()).await?;
         Ok(Self { body, until })
     }
 }
 
 /// Reads a body of at most `limit` bytes; what is beyond them is never in memory.
-async fn read_json(request: Request, limit: usize) -> Result<Value, Failure> {
+async fn read_json(app: &App, request: Request, limit: usize) -> Result<Value, Failure> {
     require_json(&request)?;
     let too_large = || {
         let detail = format!("the body is over the limit of {limit} bytes: send it in parts");
@@ -169,7 +177,12 @@ async fn read_json(request: Request, limit: usize) -> Result<Value, Failure> {
         return Err(too_large());
     }
     let slot = context(request.extensions()).slot;
-    let bytes = match to_bytes(request.into_body(), limit).await {
+    let mut arriving = pin!(to_bytes(request.into_body(), limit));
+    let arrived = match tokio::time::timeout(BODY_PATIENCE, arriving.as_mut()).await {
+        Ok(arrived) => arrived,
+        Err(_) => slot.aside(app, arriving).await,
+    };
+    let bytes = match arrived {
         Ok(bytes) => bytes,
         Err(error) if is_length_limit(&error) => return Err(too_large()),
         Err(_) => {

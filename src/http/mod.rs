@@ -8,6 +8,7 @@ mod bulk;
 mod directory;
 mod discovery;
 mod extract;
+mod fair;
 mod health;
 mod origin;
 mod people;
@@ -34,6 +35,7 @@ use crate::scim::discovery::{BULK_BYTES_MAX, SCIM_PATH};
 use crate::store::{Store, StoreError};
 
 pub use directory::openapi::document as directory_description;
+pub use fair::{Fair, Place, REQUESTS_RUNNING_DEFAULT, REQUESTS_WAITING_DEFAULT};
 pub use requests::{
     REQUESTS_KEPT_PER_SECOND_MAX, REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX, Waiting,
 };
@@ -51,6 +53,10 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// How long a request may take, its body included.
     pub request_timeout: Duration,
+    /// The requests of instances that are worked on at once at most; others wait for their turn.
+    pub requests_running_max: usize,
+    /// The requests of one instance that wait at most; what comes beyond is answered 429.
+    pub requests_waiting_max: usize,
     /// The exchanges that wait to be kept in the request log at most; what comes beyond is counted.
     pub requests_queue_max: usize,
     /// The bytes of them at most.
@@ -64,6 +70,8 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             body_bytes_max: 16 * 1024 * 1024,
             request_timeout: Duration::from_secs(30),
+            requests_running_max: REQUESTS_RUNNING_DEFAULT,
+            requests_waiting_max: REQUESTS_WAITING_DEFAULT,
             requests_queue_max: REQUESTS_QUEUE_MAX,
             requests_queue_bytes_max: REQUESTS_QUEUE_BYTES_MAX,
         }
@@ -92,6 +100,8 @@ pub struct App {
     pub requests: Waiting,
     /// Whether the server was asked to stop.
     pub leaving: Leaving,
+    /// The places in the work, which instances share.
+    pub fair: Fair,
 }
 
 impl App {
@@ -105,8 +115,9 @@ impl App {
         let keyring = Keyring::open(&store, clock.clone(), ids).await?;
         let provision = Provision::new(store, clock, ids);
         let requests = Waiting::new(settings.requests_queue_max, settings.requests_queue_bytes_max);
-        let settings = std::sync::Arc::new(settings);
-        Ok(Self { provision, keyring, settings, requests, leaving: Leaving::default() })
+        let fair = Fair::new(settings.requests_running_max, settings.requests_waiting_max);
+        let (settings, leaving) = (std::sync::Arc::new(settings), Leaving::default());
+        Ok(Self { provision, keyring, settings, requests, leaving, fair })
     }
 }
 

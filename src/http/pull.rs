@@ -161,7 +161,7 @@ async fn report(State(app): State<App>, Pulled(caller): Pulled, Id(id): Id, uri:
     let found = find(&app, &caller, &id).await?;
     match format.as_deref() {
         None | Some("json") => report::page(&app.provision, &found, from).await,
-        Some("csv") => Ok(report::file(app.provision, found, from)),
+        Some("csv") => Ok(report::file(app, found, from)),
         Some(_) => Err(ScimError::invalid_value("format", "must be json or csv").into()),
     }
 }

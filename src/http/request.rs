@@ -49,6 +49,7 @@ pub(super) async fn watch(State(app): State<App>, mut request: Request, next: Ne
         ..origin::of(&app.settings, &request)
     };
     let id = context.id.clone();
+    let slot = Arc::clone(&context.slot);
     let watched = Watched::of(&app, &request, &id, &context.slot);
     let method = request.method().clone();
     // The template, not the path: a client may put anything into an id.
@@ -60,6 +61,8 @@ pub(super) async fn watch(State(app): State<App>, mut request: Request, next: Ne
         limit.map_or(app.settings.request_timeout, |max| max.max(app.settings.request_timeout));
     let handled = tokio::time::timeout(limit, next.run(request));
     let response = handled.instrument(span.clone()).await.unwrap_or_else(|_| timed_out());
+    // What is left to do is for the client alone.
+    let _place = slot.leave();
     let mut response = with_request_id(response, &id).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -14,6 +14,7 @@ use axum::response::Response;
 
 use super::App;
 use super::answer::Failed;
+use super::fair::Place;
 use crate::directory::ids::ExchangeId;
 use crate::directory::{ConnectionId, InstanceId, KeyId, Timestamp};
 use crate::provision::requests::{Missed, Seen};
@@ -175,6 +176,7 @@ impl Queue {
 pub(super) struct Slot {
     speaker: OnceLock<Speaker>,
     body: OnceLock<Bytes>,
+    place: Mutex<Option<Place>>,
 }
 
 /// Who asks: no exchange without a good key is kept, because nobody knows whose it would be.
@@ -203,6 +205,30 @@ impl Slot {
     /// Notes the body; it is shared, not copied.
     pub(super) fn note_body(&self, body: &Bytes) {
         let _known = self.body.set(body.clone());
+    }
+
+    /// Holds the place in the work that the request has.
+    pub(super) fn hold(&self, place: Place) {
+        *self.place() = Some(place);
+    }
+
+    /// Gives the place in the work back; whose it was.
+    pub(super) fn leave(&self) -> Option<InstanceId> {
+        self.place().take().map(|place| place.instance())
+    }
+
+    /// Waits for the client without a place in the work, and takes one again afterwards.
+    pub(super) async fn aside<T>(&self, app: &App, client: impl Future<Output = T>) -> T {
+        let instance = self.leave();
+        let done = client.await;
+        if let Some(instance) = instance {
+            self.hold(app.fair.enter_again(instance).await);
+        }
+        done
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

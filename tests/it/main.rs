@@ -19,6 +19,7 @@ mod crowd;
 mod csv;
 mod csv_batch;
 mod durability;
+mod fair;
 mod feed;
 mod filters;
 mod fuzz;

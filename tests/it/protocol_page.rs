@@ -6,7 +6,7 @@ use std::iter::successors;
 use std::path::Path;
 
 use scimd::directory::{Profile, mapping, push_guard, retention};
-use scimd::http::Settings;
+use scimd::http::{REQUESTS_RUNNING_DEFAULT, REQUESTS_WAITING_DEFAULT, Settings};
 use scimd::provision::guard::GUARD_FORESEEN_MAX;
 use scimd::provision::lookups::{LOOKUP_ENTRIES_MAX, LOOKUP_TABLES_MAX};
 use scimd::provision::mapping::{MAPPING_NOTE_CHARS_MAX, PREVIEW_COUNT_MAX};
@@ -105,6 +105,16 @@ fn limits_of_requests() -> Vec<Limit> {
     vec![
         ("", "bytes of a body", settings.body_bytes_max),
         ("", "seconds of a request", usize::try_from(settings.request_timeout.as_secs()).unwrap()),
+        (
+            "REQUESTS_RUNNING_DEFAULT",
+            "requests that a process works on at once",
+            REQUESTS_RUNNING_DEFAULT,
+        ),
+        (
+            "REQUESTS_WAITING_DEFAULT",
+            "requests of one instance that wait for their turn",
+            REQUESTS_WAITING_DEFAULT,
+        ),
         ("BULK_BYTES_MAX", "bytes of a bulk request", discovery::BULK_BYTES_MAX),
         ("BULK_OPERATIONS_MAX", "operations in a bulk request", discovery::BULK_OPERATIONS_MAX),
         ("PATCH_OPERATIONS_MAX", "operations in a PATCH", message::PATCH_OPERATIONS_MAX),

@@ -78,6 +78,20 @@ pub struct Layer {
                 is not ready: so many that the proxy in front of several has noticed"
     )]
     pub shutdown_drain_s: Option<u64>,
+    /// The requests of instances that are worked on at once; others wait for their turn.
+    #[arg(
+        long,
+        global = true,
+        value_name = "COUNT",
+        hide = true,
+        help = "The requests of instances that are worked on at once; others wait for their turn. An instance \
+                alone can have three quarters of them; not set, it is as many as database_connections"
+    )]
+    pub requests_running_max: Option<usize>,
+
+    /// The requests of one instance that wait for their turn; more are answered 429.
+    #[arg(long, global = true, value_name = "COUNT", hide = true)]
+    pub requests_waiting_max: Option<usize>,
 
     /// The seconds that requests in flight may take to end when the server stops.
     #[arg(long, global = true, value_name = "SECONDS", hide = true)]

@@ -201,7 +201,7 @@ mod tests {
             (Some(1), Some(2), Some(3), 1, "flag --database-connections"),
             (None, Some(2), Some(3), 2, "environment SCIMD_DATABASE_CONNECTIONS"),
             (None, None, Some(3), 3, "file scimd.toml"),
-            (None, None, None, 10, "default"),
+            (None, None, None, 20, "default"),
         ];
         for (flag, variable, file, value, origin) in cases {
             let layers = Layers {

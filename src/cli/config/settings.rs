@@ -36,6 +36,10 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How long a server that is asked to stop goes on serving, and says that it is not ready.
     pub shutdown_drain: Duration,
+    /// The requests of instances that are worked on at once at most.
+    pub requests_running_max: usize,
+    /// The requests of one instance that wait for their turn at most.
+    pub requests_waiting_max: usize,
     /// How long requests in flight may take to end when the server stops.
     pub shutdown_grace: Duration,
     /// The folder with files that connections may be pulled from.
@@ -140,7 +144,7 @@ impl Layers {
         let read_url = from.pick_optional("database_read_url", |layer| &layer.database_read_url);
         read_url.checked(|url| values::standby(url.as_ref(), &database_url.value))?;
         let connections =
-            from.pick("database_connections", |layer| &layer.database_connections, || 10);
+            from.pick("database_connections", |layer| &layer.database_connections, || 20);
         let public_url = from.pick_optional("public_url", |layer| &layer.public_url);
         let public_url =
             public_url.checked(|url| url.as_deref().map(values::public_url).transpose())?;
@@ -148,6 +152,11 @@ impl Layers {
         let body = from.pick("body_bytes_max", |layer| &layer.body_bytes_max, || 16 << 20);
         let timeout = from.pick("request_timeout_s", |layer| &layer.request_timeout_s, || 30);
         let drain = from.pick("shutdown_drain_s", |layer| &layer.shutdown_drain_s, || 0);
+        let in_pool = || usize::try_from(connections.value).unwrap_or(usize::MAX);
+        let running =
+            from.pick("requests_running_max", |layer| &layer.requests_running_max, in_pool);
+        let waiting =
+            from.pick("requests_waiting_max", |layer| &layer.requests_waiting_max, || 1_000);
         let grace = from.pick("shutdown_grace_s", |layer| &layer.shutdown_grace_s, || 30);
         let files_dir = from.pick_optional("files_dir", |layer| &layer.files_dir);
         let in_data = || data_dir.value.join("vault.key");
@@ -171,6 +180,8 @@ impl Layers {
             body_bytes_max: body.within(1 << 10, 1 << 30)?,
             request_timeout: Duration::from_secs(timeout.within(1, 3_600)?),
             shutdown_drain: Duration::from_secs(drain.within(0, 3_600)?),
+            requests_running_max: running.within(1, 10_000)?,
+            requests_waiting_max: waiting.within(0, 100_000)?,
             shutdown_grace: Duration::from_secs(grace.within(0, 3_600)?),
             files_dir: files_dir.value,
             vault_key_file: vault_key_file.value,

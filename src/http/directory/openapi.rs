@@ -10,18 +10,23 @@ const ABOUT: &str = "The directory of an instance, to be read, and its changes. 
     described is answered 400, a path 404, a method 405. docs/directory-api.md says how to keep a copy.";
 
 /// The refusals, by status: the name of each and what it means.
-const REFUSALS: [(u16, &str, &str); 7] = [
+const REFUSALS: [(u16, &str, &str); 8] = [
     (400, "BadRequest", "A parameter is wrong or unknown"),
     (401, "Unauthorized", "No API key, or one that is unknown, expired or revoked"),
     (403, "Forbidden", "The key belongs to a connection"),
     (404, "NotFound", "There is no such account or group, or no longer"),
     (410, "Gone", "The history that the cursor belongs to is gone: read everything again"),
+    (
+        429,
+        "TooManyRequests",
+        "Too many requests of the instance wait: `Retry-After` says how long to wait",
+    ),
     (500, "Internal", "The server failed"),
     (503, "Unavailable", "The database is away: `Retry-After` says for how many seconds to wait"),
 ];
 
 /// What any request can be refused with.
-const ANY: [u16; 5] = [400, 401, 403, 500, 503];
+const ANY: [u16; 6] = [400, 401, 403, 429, 500, 503];
 
 /// The whole description; the same in each run.
 #[must_use]

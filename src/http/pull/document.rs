@@ -20,8 +20,8 @@ use super::{Pulled, parameter, place};
 use crate::directory::ids::hex;
 use crate::directory::source::Place;
 use crate::directory::{ConnectionId, ConnectionStatus};
-use crate::http::App;
 use crate::http::answer::{self, Answer, Failure};
+use crate::http::{App, context};
 use crate::provision::Caller;
 use crate::provision::documents::{DOCUMENT_BYTES_MAX, DOCUMENT_PART_BYTES, Part};
 use crate::scim::{ErrorKind, ScimError};
@@ -55,7 +55,9 @@ pub(super) async fn put(
     let file = file.flatten().map_err(|error| no_space(&error))?;
     let mut file = tokio::fs::File::from_std(file);
     let pause_max = app.settings.request_timeout;
-    let spooled = spool(request.into_body(), &mut file, limit, pause_max).await?;
+    let slot = context(request.extensions()).slot;
+    let spooling = spool(request.into_body(), &mut file, limit, pause_max);
+    let spooled = slot.aside(&app, spooling).await?;
     expected.check(&spooled)?;
     let (status, document) = keep(&app, &caller, &name, file, &spooled).await?;
     let shown = json!({

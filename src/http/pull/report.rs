@@ -8,6 +8,7 @@ use axum::response::Response;
 use futures_util::stream;
 use serde_json::json;
 
+use crate::http::App;
 use crate::http::answer::{self, Answer};
 use crate::provision::Provision;
 use crate::provision::pull::REPORT_PAGE_MAX;
@@ -25,17 +26,19 @@ pub(super) async fn page(provision: &Provision, run: &Run, from: i64) -> Answer 
 
 /// The report from the line at `from` on, as a CSV file: a page is read when the client has taken the one
 /// before, so that there is never more than one in memory.
-pub(super) fn file(provision: Provision, run: Run, from: i64) -> Response {
+pub(super) fn file(app: App, run: Run, from: i64) -> Response {
     let name = format!("attachment; filename=\"run-{}.csv\"", run.id);
     let run = Arc::new(run);
     let pages = stream::try_unfold(Some(from), move |at| {
-        let (provision, run) = (provision.clone(), Arc::clone(&run));
+        let (app, run) = (app.clone(), Arc::clone(&run));
         async move {
             let Some(at) = at else { return Ok(None) };
-            let lines = provision.report(&run, at).await.inspect_err(|error| {
+            let place = app.fair.enter_again(run.instance).await;
+            let lines = app.provision.report(&run, at).await.inspect_err(|error| {
                 let error = error as &dyn std::error::Error;
                 tracing::warn!(run = %run.id, error, "a report was cut short");
             })?;
+            drop(place);
             let mut text = if at == from { HEADER.to_owned() } else { String::new() };
             for line in &lines {
                 push(&mut text, line);

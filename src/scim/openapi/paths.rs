@@ -10,7 +10,7 @@ use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
 
 /// What any request can be refused with.
-const ANY: [u16; 3] = [401, 500, 503];
+const ANY: [u16; 4] = [401, 429, 500, 503];
 
 const PROJECTION: [&str; 2] = ["attributes", "excludedAttributes"];
 
@@ -139,7 +139,7 @@ fn create(kind: &ResourceType) -> Operation {
         parameters: PROJECTION.into(),
         body: Some(sent(kind.name)),
         answers: vec![(201, created)],
-        refusals: vec![400, 403, 409, 413, 415, 429],
+        refusals: vec![400, 403, 409, 413, 415],
     }
 }
 
@@ -166,7 +166,7 @@ fn replace(kind: &ResourceType) -> Operation {
         parameters: [&PROJECTION[..], &["If-Match"]].concat(),
         body: Some(sent(kind.name)),
         answers: vec![(200, shown(kind))],
-        refusals: vec![400, 403, 404, 409, 412, 413, 415, 429],
+        refusals: vec![400, 403, 404, 409, 412, 413, 415],
     }
 }
 
@@ -179,7 +179,7 @@ fn patch(kind: &ResourceType) -> Operation {
         parameters: [&PROJECTION[..], &["If-Match"]].concat(),
         body: Some("PatchOp".to_owned()),
         answers: vec![(200, shown(kind)), (204, answer(unshown, &["ETag"], None))],
-        refusals: vec![400, 403, 404, 409, 412, 413, 415, 429],
+        refusals: vec![400, 403, 404, 409, 412, 413, 415],
     }
 }
 
@@ -191,7 +191,7 @@ fn delete(kind: &ResourceType) -> Operation {
         parameters: vec!["If-Match"],
         body: None,
         answers: vec![(204, answer("Gone", &[], None))],
-        refusals: vec![403, 404, 412, 429],
+        refusals: vec![403, 404, 412],
     }
 }
 
@@ -242,7 +242,7 @@ fn bulk() -> Operation {
         parameters: Vec::new(),
         body: Some("BulkRequest".to_owned()),
         answers: vec![(200, answer("What became of each", &[], Some("BulkResponse")))],
-        refusals: vec![400, 403, 413, 415, 429],
+        refusals: vec![400, 403, 413, 415],
     }
 }
 

@@ -21,7 +21,7 @@ const REFUSALS: [(u16, &str, &str); 13] = [
     (412, "PreconditionFailed", "The resource is no longer the version that the client named"),
     (413, "TooLarge", "The body, or the number of its operations, is over the limit"),
     (415, "UnsupportedMediaType", "The body is not JSON"),
-    (429, "TooManyRequests", "The connection is paused"),
+    (429, "TooManyRequests", "Too many requests of the instance wait, or its connection is paused"),
     (500, "Internal", "The server failed; nothing was acknowledged"),
     (501, "NotImplemented", "A part of the protocol that this server does not offer"),
     (503, "Unavailable", "The database is away, full or contended; nothing was acknowledged"),
