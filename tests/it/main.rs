@@ -26,6 +26,7 @@ mod guard;
 mod hand;
 mod judges;
 mod keys;
+mod large_groups;
 mod layers;
 mod licence;
 mod long_history;
