@@ -44,6 +44,8 @@ async fn fill(database: &Database, group: &str, name: &str, members: i64) {
         name.len()
     );
     execute(database, statements).await;
+    // PostgreSQL chooses how to join by what it knows of the rows, and learns it from time to time.
+    execute(database, "ANALYZE".to_owned()).await;
 }
 
 fn request(client: &Client, method: &str, path: &str, body: Body) -> Request<Body> {
