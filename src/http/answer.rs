@@ -7,9 +7,10 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
+use super::{App, sheet};
 use crate::keys::KeyError;
-use crate::provision::{self, Listed, Shown};
-use crate::scim::{ErrorKind, ScimError, message, version};
+use crate::provision::{self, Shown};
+use crate::scim::{ErrorKind, ScimError, version};
 use crate::store::StoreError;
 
 /// The media type of every answer (RFC 7644 §8.1).
@@ -44,9 +45,9 @@ pub(super) fn json(status: StatusCode, body: &Value) -> Response {
 }
 
 /// A resource with its entity tag (RFC 7644 §3.14); 204 if it is not to be shown.
-pub(super) fn resource(status: StatusCode, shown: Shown) -> Response {
-    let mut response = match shown.document {
-        Some(document) => json(status, &Value::Object(document)),
+pub(super) fn resource(app: &App, status: StatusCode, shown: Shown) -> Response {
+    let mut response = match shown.sheet {
+        Some(sheet) => sheet::one(app, status, sheet),
         None => nothing(),
     };
     insert(&mut response, header::ETAG, &shown.tag);
@@ -54,9 +55,9 @@ pub(super) fn resource(status: StatusCode, shown: Shown) -> Response {
 }
 
 /// A resource, unless the reader has it already: then 304.
-pub(super) fn read(shown: Shown, known: Option<&str>) -> Response {
+pub(super) fn read(app: &App, shown: Shown, known: Option<&str>) -> Response {
     if !known.is_some_and(|tags| version::names(tags, &shown.tag)) {
-        return resource(StatusCode::OK, shown);
+        return resource(app, StatusCode::OK, shown);
     }
     let mut response = StatusCode::NOT_MODIFIED.into_response();
     insert(&mut response, header::ETAG, &shown.tag);
@@ -64,9 +65,9 @@ pub(super) fn read(shown: Shown, known: Option<&str>) -> Response {
 }
 
 /// A created resource, with its address (RFC 7644 §3.3).
-pub(super) fn created(shown: Shown, endpoint: &str) -> Response {
+pub(super) fn created(app: &App, shown: Shown, endpoint: &str) -> Response {
     let location = format!("{endpoint}/{}", shown.id);
-    let mut response = resource(StatusCode::CREATED, shown);
+    let mut response = resource(app, StatusCode::CREATED, shown);
     insert(&mut response, header::LOCATION, &location);
     response
 }
@@ -75,13 +76,6 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
-}
-
-/// A page of resources.
-pub(super) fn page(page: Listed) -> Response {
-    let Listed { total, start_index, next_cursor, resources } = page;
-    let resources = resources.into_iter().map(Value::Object).collect();
-    json(StatusCode::OK, &message::list_response(total, start_index, next_cursor, resources))
 }
 
 /// An answer without a body.

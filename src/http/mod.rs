@@ -17,6 +17,7 @@ mod request;
 mod requests;
 mod resources;
 mod serve;
+mod sheet;
 
 use std::time::Duration;
 

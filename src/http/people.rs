@@ -8,9 +8,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 
-use super::App;
 use super::answer::{self, Answer};
 use super::extract::{Authorized, Id, Parameters};
+use super::{App, sheet};
 
 /// The routes, below the path of the protocol.
 pub(super) fn routes() -> Router<App> {
@@ -32,9 +32,9 @@ async fn reports(
     parameters: Parameters,
 ) -> Answer {
     let cursor = parameters.cursor.as_deref();
-    Ok(answer::page(app.provision.reports_of(&caller, &id, cursor).await?))
+    Ok(sheet::page(&app, app.provision.reports_of(&caller, &id, cursor).await?))
 }
 
 async fn managers(State(app): State<App>, Authorized(caller): Authorized, Id(id): Id) -> Answer {
-    Ok(answer::page(app.provision.managers_of(&caller, &id).await?))
+    Ok(sheet::page(&app, app.provision.managers_of(&caller, &id).await?))
 }

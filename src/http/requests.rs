@@ -15,6 +15,7 @@ use axum::response::Response;
 use super::App;
 use super::answer::Failed;
 use super::fair::Place;
+use super::sheet::Streamed;
 use crate::directory::ids::ExchangeId;
 use crate::directory::{ConnectionId, InstanceId, KeyId, Timestamp};
 use crate::provision::requests::{Missed, Seen};
@@ -280,7 +281,13 @@ impl Watched {
             self.ended = true;
             return response;
         }
-        // Answers are in memory as one piece already, which is handed on.
+        if let Some(Streamed { noted }) = response.extensions().get() {
+            // It is not in memory, and too large for the log anyway.
+            let noted = noted.clone();
+            self.end(response.status().as_u16(), None, noted);
+            return response;
+        }
+        // Other answers are in memory as one piece already, which is handed on.
         let (parts, body) = response.into_parts();
         let answer = to_bytes(body, usize::MAX).await.unwrap_or_default();
         let failed = parts.extensions.get::<Failed>().and_then(|failed| failed.0.scim_type());

@@ -5,9 +5,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 
-use super::App;
 use super::answer::{self, Answer};
 use super::extract::{Authorized, Body, Id, IfMatch, IfNoneMatch, Parameters};
+use super::{App, sheet};
 use crate::provision::{Resource, Sought};
 use crate::scim::message;
 use crate::scim::schemas::Schemas;
@@ -27,7 +27,7 @@ async fn list<R: Resource>(
     Authorized(caller): Authorized,
     parameters: Parameters,
 ) -> Answer {
-    Ok(answer::page(app.provision.query(&caller, &[R::SOUGHT], &parameters.query()?).await?))
+    Ok(sheet::page(&app, app.provision.query(&caller, &[R::SOUGHT], &parameters.query()?).await?))
 }
 
 /// A query whose parameters are in the body, where no log sees them (RFC 7644 §3.4.3).
@@ -37,7 +37,7 @@ async fn search<R: Resource>(
     Body(body): Body,
 ) -> Answer {
     let query = Parameters::read_search(body)?.query()?;
-    Ok(answer::page(app.provision.query(&caller, &[R::SOUGHT], &query).await?))
+    Ok(sheet::page(&app, app.provision.query(&caller, &[R::SOUGHT], &query).await?))
 }
 
 /// A query for all types of resources (RFC 7644 §3.4.2.1).
@@ -46,7 +46,7 @@ pub(super) async fn list_all(
     Authorized(caller): Authorized,
     parameters: Parameters,
 ) -> Answer {
-    Ok(answer::page(app.provision.query(&caller, Sought::ALL, &parameters.query()?).await?))
+    Ok(sheet::page(&app, app.provision.query(&caller, Sought::ALL, &parameters.query()?).await?))
 }
 
 /// The same with its parameters in the body (RFC 7644 §3.4.3).
@@ -56,7 +56,7 @@ pub(super) async fn search_all(
     Body(body): Body,
 ) -> Answer {
     let query = Parameters::read_search(body)?.query()?;
-    Ok(answer::page(app.provision.query(&caller, Sought::ALL, &query).await?))
+    Ok(sheet::page(&app, app.provision.query(&caller, Sought::ALL, &query).await?))
 }
 
 async fn read<R: Resource>(
@@ -68,7 +68,7 @@ async fn read<R: Resource>(
 ) -> Answer {
     let projection = parameters.projection(R::kind(&caller.schemas));
     let found = app.provision.read::<R>(&caller, &id, &projection).await?;
-    Ok(answer::read(found, known.as_deref()))
+    Ok(answer::read(&app, found, known.as_deref()))
 }
 
 async fn create<R: Resource>(
@@ -81,7 +81,7 @@ async fn create<R: Resource>(
     let sent = R::read_sent(&caller.schemas, &caller.habits, body)?;
     let created = app.provision.create::<R>(&caller, sent, &parameters.projection(kind)).await?;
     let endpoint = format!("{}{}", caller.base, kind.endpoint);
-    Ok(answer::created(created, &endpoint))
+    Ok(answer::created(&app, created, &endpoint))
 }
 
 async fn replace<R: Resource>(
@@ -95,7 +95,7 @@ async fn replace<R: Resource>(
     let sent = R::read_sent(&caller.schemas, &caller.habits, body)?;
     let projection = parameters.projection(R::kind(&caller.schemas));
     let replaced = app.provision.replace::<R>(&caller, &id, &expected, sent, &projection).await?;
-    Ok(answer::resource(StatusCode::OK, replaced))
+    Ok(answer::resource(&app, StatusCode::OK, replaced))
 }
 
 async fn patch<R: Resource>(
@@ -110,7 +110,7 @@ async fn patch<R: Resource>(
     let projection = parameters.projection(R::kind(&caller.schemas));
     let patched =
         app.provision.patch::<R>(&caller, &id, &expected, operations, &projection).await?;
-    Ok(answer::resource(StatusCode::OK, patched))
+    Ok(answer::resource(&app, StatusCode::OK, patched))
 }
 
 async fn delete<R: Resource>(

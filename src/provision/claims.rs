@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::members::MemberChange;
 use super::resource::Resource;
-use super::{Caller, Result, Sought, not_found, render, taken};
+use super::{Caller, Related, Result, Sheet, Sought, not_found, render, taken};
 use crate::directory::rules::{Claim, claim};
 use crate::directory::{Approval, ApprovalId, ApprovalState, GroupId, PickUp, Timestamp};
 use crate::scim::extension::hide;
@@ -263,8 +263,8 @@ pub(super) async fn render<R: Resource>(
     tx: &mut Tx,
     caller: &Caller,
     rows: &[R::Row],
-    related: bool,
-) -> std::result::Result<Vec<Document>, StoreError> {
+    related: Related,
+) -> std::result::Result<Vec<Sheet>, StoreError> {
     let asks = |row: &&R::Row| standing::<R>(row, caller) == Claim::Ask;
     let targets: Vec<Uuid> = match caller.settings.pick_up {
         PickUp::WithApproval => rows.iter().filter(asks).map(R::id).collect(),
@@ -284,15 +284,18 @@ pub(super) async fn render<R: Resource>(
         None => row.clone(),
     };
     let laid: Vec<R::Row> = rows.iter().map(laid).collect();
-    let mut documents = R::render(tx, caller, &laid, related).await?;
-    for (row, document) in rows.iter().zip(&mut documents) {
+    // Words about members are laid over all of them, so they are here together.
+    let related = if related == Related::Parted { Related::Whole } else { related };
+    let mut sheets = R::render(tx, caller, &laid, related).await?;
+    for (row, sheet) in rows.iter().zip(&mut sheets) {
+        let document = &mut sheet.document;
         let Some(asked) = asked.get(&R::id(row)) else { continue };
-        if related && R::SOUGHT == Sought::Groups {
+        if related != Related::Without && R::SOUGHT == Sought::Groups {
             lay_members(tx, caller, asked, document).await?;
         }
         mark(document, R::version(row), asked);
     }
-    Ok(documents)
+    Ok(sheets)
 }
 
 /// Lays what the client wants of the members over those that are there.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::claims::{self, reach, take_up};
 use super::members::{self, ANSWERED_MEMBERS_MAX, MemberChange};
+use super::parted::{Held, Related, Sheet, parted};
 use super::resource::{Resource, finish, holder, show, shown};
 use super::{
     Caller, Provision, Result, Shown, Sought, conflict_on, guard, render, scope, taken, transact,
@@ -28,10 +29,9 @@ use crate::scim::resource::{
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
 use crate::scim::sort::Key;
-use crate::scim::version::tag;
+use crate::scim::version::{Fingerprint, tag};
 use crate::scim::{Document, ScimError};
 use crate::store::audit::Author;
-use crate::store::memberships::Member;
 use crate::store::query::{Column, Narrow, Table};
 use crate::store::waist::StillTable;
 use crate::store::{self, StoreError, Tx, groups, memberships, schemas};
@@ -151,18 +151,17 @@ impl Resource for Groups {
         tx: &mut Tx,
         caller: &Caller,
         rows: &[Group],
-        related: bool,
-    ) -> std::result::Result<Vec<Document>, StoreError> {
+        related: Related,
+    ) -> std::result::Result<Vec<Sheet>, StoreError> {
         let ids: Vec<GroupId> = rows.iter().map(|group| group.id).collect();
-        let members = if related {
-            memberships::of_groups(tx, caller.instance, caller.viewer(), &ids, i64::MAX).await?
-        } else {
-            Vec::new()
+        let held = Held::read(tx, caller, &ids, related).await?;
+        let sheet = |row: &Group| {
+            let (members, all, is_parted) = held.of(row.id);
+            let members = (related != Related::Without).then_some(members);
+            let document = render::group(caller, row, members, &all);
+            if is_parted { parted(caller, row.id, document) } else { document.into() }
         };
-        Ok(rows
-            .iter()
-            .map(|row| render::group(caller, row, related.then(|| members_of(&members, row.id))))
-            .collect())
+        Ok(rows.iter().map(sheet).collect())
     }
 
     /// Whatever the size of the group, the answer to a PATCH reads a bounded number of members,
@@ -177,15 +176,16 @@ impl Resource for Groups {
             return show::<Self>(tx, caller, row, projection).await;
         }
         let acknowledged =
-            |row: &Group| Shown { id: row.id.0, tag: tag::<u8>(row.version, &[]), document: None };
+            |row: &Group| Shown { id: row.id.0, tag: tag::<u8>(row.version, &[]), sheet: None };
         let limit = ANSWERED_MEMBERS_MAX + 1;
         let members =
             memberships::of_groups(tx, caller.instance, caller.viewer(), &[row.id], limit).await?;
         if i64::try_from(members.len()).unwrap_or(i64::MAX) > ANSWERED_MEMBERS_MAX {
             return Ok(acknowledged(&row));
         }
-        let rendered = render::group(caller, &row, Some(&members));
-        Ok(shown::<Self>(caller, &row, rendered, projection))
+        let all = Fingerprint::of(members.iter().map(|member| member.id));
+        let rendered = render::group(caller, &row, Some(&members), &all);
+        Ok(shown::<Self>(caller, &row, rendered.into(), projection))
     }
 
     async fn create(
@@ -342,12 +342,6 @@ impl Provision {
         transact!(self.store, |tx| insert_local(&mut tx, instance, author, &group).await)?;
         Ok(group)
     }
-}
-
-fn members_of(members: &[Member], group: GroupId) -> &[Member] {
-    let start = members.partition_point(|member| member.group < group);
-    let end = members.partition_point(|member| member.group <= group);
-    members.get(start..end).unwrap_or_default()
 }
 
 async fn insert_local(

@@ -286,7 +286,7 @@ impl Merged {
                 *slot = Some(hit.position);
             }
             if index >= dropped {
-                resources.push(hit.document);
+                resources.push(hit.sheet);
             }
         }
         let before = mark.map_or(skip, |mark| mark.consumed);

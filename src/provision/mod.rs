@@ -25,6 +25,7 @@ mod members;
 pub mod migration;
 mod nesting;
 mod org;
+mod parted;
 mod profile;
 mod protection;
 pub mod pull;
@@ -59,7 +60,7 @@ use crate::scim::habits::Habits;
 use crate::scim::project::Projection;
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
-use crate::scim::{Document, ErrorKind, ScimError};
+use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::Author;
 use crate::store::query::Viewer;
 use crate::store::{Store, StoreError};
@@ -75,6 +76,7 @@ pub use list::{SCAN_ROWS_MAX, Sought};
 pub use members::ANSWERED_MEMBERS_MAX;
 pub use nesting::{Effective, EffectiveMember};
 pub use org::REPORTS_PAGE_MAX;
+pub use parted::{HELD_MEMBERS_MAX, Parted, Related, Sheet};
 pub use profile::habits;
 pub use resource::Resource;
 pub use retention::Purged;
@@ -190,7 +192,7 @@ pub struct Listed {
     /// The cursor of the next page, if there is one.
     pub next_cursor: Option<String>,
     /// The resources of the page.
-    pub resources: Vec<Document>,
+    pub resources: Vec<Sheet>,
 }
 
 /// A resource as its client reads it.
@@ -201,7 +203,7 @@ pub struct Shown {
     /// Its entity tag.
     pub tag: String,
     /// What the client asked for of it; `None` if a change of it is acknowledged without showing it.
-    pub document: Option<Document>,
+    pub sheet: Option<Sheet>,
 }
 
 /// Why a use case did not happen.

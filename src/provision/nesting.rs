@@ -9,6 +9,7 @@ use super::setup::ADMIN_PAGE_MAX;
 use super::{Provision, Result};
 use crate::directory::{AccountId, Group, GroupId, InstanceId};
 use crate::store::memberships::{self, Member, Nesting};
+use crate::store::query::Viewer;
 use uuid::Uuid;
 
 /// Somebody who belongs to a group, directly or through others.
@@ -100,7 +101,15 @@ impl Provision {
         let mut tx = self.store.read().await?;
         let limit = limit.clamp(1, ADMIN_PAGE_MAX);
         // One more than is shown tells whether there are more.
-        let found = memberships::direct(&mut tx, instance, group.id, after, limit + 1).await?;
+        let found = memberships::direct(
+            &mut tx,
+            instance,
+            Viewer::Administrator,
+            group.id,
+            after,
+            limit + 1,
+        )
+        .await?;
         let shown = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = found.len() > shown;
         let members: Vec<Member> = found.into_iter().take(shown).collect();

@@ -1,7 +1,7 @@
 //! Who reports to whom, as far as it is linked.
 
 use super::resource::find;
-use super::{Caller, Listed, Provision, Result, Users, claims};
+use super::{Caller, Listed, Provision, Related, Result, Users, claims};
 use crate::directory::{Account, AccountId, InstanceId};
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::query::Purpose;
@@ -89,6 +89,6 @@ async fn listed(
     next_cursor: Option<String>,
 ) -> Result<Listed> {
     people.retain(|account| account.connection.is_none_or(|owner| owner == caller.connection));
-    let resources = claims::render::<Users>(tx, caller, &people, false).await?;
+    let resources = claims::render::<Users>(tx, caller, &people, Related::Without).await?;
     Ok(Listed { total, start_index: None, next_cursor, resources })
 }

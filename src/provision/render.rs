@@ -8,7 +8,7 @@ use crate::scim::Document;
 use crate::scim::resource::is_urn;
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::DIRECTORY_USER;
-use crate::scim::version::tag;
+use crate::scim::version::{Fingerprint, tag};
 use crate::store::memberships::{Belonging, Member};
 use scim_v2::schema_urns;
 
@@ -35,18 +35,22 @@ pub(super) fn user(caller: &Caller, account: &Account, groups: &[Belonging]) -> 
     resource(caller, &caller.schemas.user, account.id, document, &meta)
 }
 
-/// The Group of a group, with its members if they were asked for.
-pub(super) fn group(caller: &Caller, group: &Group, members: Option<&[Member]>) -> Document {
+/// The Group of a group, with its members if they were asked for, and the fingerprint of all there are.
+pub(super) fn group(
+    caller: &Caller,
+    group: &Group,
+    members: Option<&[Member]>,
+    all: &Fingerprint,
+) -> Document {
     let mut document = group.document.clone();
     if let Some(members) = members {
         let members = members.iter().map(|shown| member(caller, shown)).collect();
         document.insert("members".to_owned(), Value::Array(members));
     }
-    let shown: Vec<_> = members.iter().copied().flatten().map(|member| member.id).collect();
     let meta = Meta {
         created: group.created_at,
         modified: group.modified_at,
-        version: tag(group.version, &shown),
+        version: all.tag(group.version),
     };
     resource(caller, &caller.schemas.group, group.id, document, &meta)
 }

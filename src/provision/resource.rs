@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::claims::{self, meet, reach, standing};
+use super::parted::{Related, Sheet};
 use super::schemas::newest;
 use super::{Caller, Provision, Result, Shown, Sought, guard, not_found, taken, transact};
 use crate::clock::Ids;
@@ -100,13 +101,13 @@ pub trait Resource: 'static {
         None
     }
 
-    /// What clients read of some rows; `related` says whether [`Self::RELATED`] is wanted.
+    /// What clients read of some rows; `related` says how much of [`Self::RELATED`].
     fn render(
         tx: &mut Tx,
         caller: &Caller,
         rows: &[Self::Row],
-        related: bool,
-    ) -> impl Future<Output = std::result::Result<Vec<Document>, StoreError>> + Send;
+        related: Related,
+    ) -> impl Future<Output = std::result::Result<Vec<Sheet>, StoreError>> + Send;
     /// What clients read of a row that a PATCH has changed.
     fn render_changed(
         tx: &mut Tx,
@@ -376,23 +377,24 @@ async fn show_with<R: Resource>(
     related: bool,
 ) -> Result<Shown> {
     let rows = [row];
-    let rendered = claims::render::<R>(tx, caller, &rows, related).await?;
+    let rendered = claims::render::<R>(tx, caller, &rows, Related::shown(related)).await?;
+    let rendered = rendered.into_iter().next().unwrap_or_else(|| Document::new().into());
     let [row] = rows;
-    Ok(shown::<R>(caller, &row, rendered.into_iter().next().unwrap_or_default(), projection))
+    Ok(shown::<R>(caller, &row, rendered, projection))
 }
 
 /// A rendered row as its client asked for it.
 pub(super) fn shown<R: Resource>(
     caller: &Caller,
     row: &R::Row,
-    rendered: Document,
+    rendered: Sheet,
     projection: &Projection,
 ) -> Shown {
-    let tag = rendered.get("meta").and_then(|meta| meta.get("version")?.as_str());
+    let tag = rendered.document.get("meta").and_then(|meta| meta.get("version")?.as_str());
     Shown {
         id: R::id(row),
         tag: tag.unwrap_or_default().to_owned(),
-        document: Some(projection.apply(R::kind(&caller.schemas), rendered)),
+        sheet: Some(rendered.projected(R::kind(&caller.schemas), projection)),
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::claims::{self, reach, take_up};
 use super::resource::{Resource, finish, finish_all, holder, show};
 use super::{
-    Caller, Result, Shown, Sought, aliases, conflict_on, guard, manager, mapping, recreate, render,
-    required, standing, taken,
+    Caller, Related, Result, Sheet, Shown, Sought, aliases, conflict_on, guard, manager, mapping,
+    recreate, render, required, standing, taken,
 };
 use crate::clock::Ids;
 use crate::directory::rules::{Claim, overtaken};
@@ -136,20 +136,21 @@ impl Resource for Users {
         tx: &mut Tx,
         caller: &Caller,
         rows: &[Account],
-        related: bool,
-    ) -> std::result::Result<Vec<Document>, StoreError> {
+        related: Related,
+    ) -> std::result::Result<Vec<Sheet>, StoreError> {
         let ids: Vec<MemberId> = rows.iter().map(|account| account.id.into()).collect();
-        let groups = if related {
-            memberships::of_members(tx, caller.instance, caller.viewer(), &ids).await?
-        } else {
+        let groups = if related == Related::Without {
             Vec::new()
+        } else {
+            memberships::of_members(tx, caller.instance, caller.viewer(), &ids).await?
         };
         let groups_of = |id: MemberId| {
             let start = groups.partition_point(|group| group.member < id);
             let end = groups.partition_point(|group| group.member <= id);
             groups.get(start..end).unwrap_or_default()
         };
-        Ok(rows.iter().map(|row| render::user(caller, row, groups_of(row.id.into()))).collect())
+        let user = |row: &Account| render::user(caller, row, groups_of(row.id.into())).into();
+        Ok(rows.iter().map(user).collect())
     }
 
     async fn render_changed(

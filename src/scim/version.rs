@@ -12,12 +12,40 @@ use super::{ErrorKind, ScimError};
 /// with other links under another address.
 #[must_use]
 pub fn tag<T: Hash>(version: i64, shown: &[T]) -> String {
-    if shown.is_empty() {
-        return format!("W/\"{version}\"");
+    Fingerprint::of(shown).tag(version)
+}
+
+/// What an answer shows of other rows, one after the other: they need not be there together.
+#[derive(Debug, Clone, Default)]
+pub struct Fingerprint {
+    hasher: DefaultHasher,
+    count: usize,
+}
+
+impl Fingerprint {
+    /// The fingerprint of all of these.
+    pub fn of<T: Hash>(shown: impl IntoIterator<Item = T>) -> Self {
+        let mut all = Self::default();
+        for one in shown {
+            all.add(&one);
+        }
+        all
     }
-    let mut hasher = DefaultHasher::new();
-    shown.hash(&mut hasher);
-    format!("W/\"{version}-{:016x}\"", hasher.finish())
+
+    /// Takes one more.
+    pub fn add(&mut self, shown: &impl Hash) {
+        shown.hash(&mut self.hasher);
+        self.count += 1;
+    }
+
+    /// The tag of a version that shows this.
+    #[must_use]
+    pub fn tag(&self, version: i64) -> String {
+        if self.count == 0 {
+            return format!("W/\"{version}\"");
+        }
+        format!("W/\"{version}-{:016x}\"", self.hasher.finish())
+    }
 }
 
 /// The versions that a write may find, from `If-Match`; nothing asked, any version.

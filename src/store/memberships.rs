@@ -267,10 +267,11 @@ pub async fn people_below(
     Ok(people)
 }
 
-/// The live direct members of a group from behind `after`, for administrators.
+/// The live direct members of a group that the viewer can see, from behind `after`.
 pub async fn direct(
     tx: &mut Tx,
     instance: InstanceId,
+    viewer: Viewer,
     group: GroupId,
     after: Option<Uuid>,
     limit: i64,
@@ -285,7 +286,7 @@ pub async fn direct(
     )
     .bind(instance)
     .bind(group);
-    push_member_visible(&mut sql, Viewer::Administrator);
+    push_member_visible(&mut sql, viewer);
     if let Some(after) = after {
         sql.push(" AND m.member_id > ").push_bind(after);
     }

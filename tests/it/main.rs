@@ -28,6 +28,7 @@ mod guard;
 mod hand;
 mod judges;
 mod keys;
+mod large_groups;
 mod layers;
 mod licence;
 mod load;

@@ -12,8 +12,8 @@ use scimd::provision::lookups::{LOOKUP_ENTRIES_MAX, LOOKUP_TABLES_MAX};
 use scimd::provision::mapping::{MAPPING_NOTE_CHARS_MAX, PREVIEW_COUNT_MAX};
 use scimd::provision::undo::{UNDO_LISTED_MAX, UNDO_PREVIEWED_MAX};
 use scimd::provision::{
-    ANSWERED_MEMBERS_MAX, CHOSEN_MAX, REHEARSED_MAX, SCAN_ROWS_MAX, SEATS_MAX, SYNC_GROUPS_MAX,
-    habits,
+    ANSWERED_MEMBERS_MAX, CHOSEN_MAX, HELD_MEMBERS_MAX, REHEARSED_MAX, SCAN_ROWS_MAX, SEATS_MAX,
+    SYNC_GROUPS_MAX, habits,
 };
 use scimd::scim::ErrorKind;
 use scimd::scim::habits::{Habits, Omitted, Replaced, Treatment};
@@ -166,6 +166,7 @@ fn limits_of_resources() -> Vec<Limit> {
             resource::ELEMENTS_MAX,
         ),
         ("ANSWERED_MEMBERS_MAX", "members in the answer to a PATCH", number(ANSWERED_MEMBERS_MAX)),
+        ("HELD_MEMBERS_MAX", "members that an answer holds at once", number(HELD_MEMBERS_MAX)),
         (
             "MANAGER_CHAIN_MAX",
             "steps that a chain of managers is followed upwards",

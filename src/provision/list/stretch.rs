@@ -8,7 +8,7 @@ use super::mark::invalid_cursor;
 use super::narrow::{OPEN, column, narrow};
 use crate::directory::PickUp;
 use crate::provision::resource::Resource;
-use crate::provision::{Caller, Query, Result, claims};
+use crate::provision::{Caller, Query, Related, Result, Sheet, claims};
 use crate::scim::filter::{self, Condition};
 use crate::scim::project::Projection;
 use crate::scim::schema::ResourceType;
@@ -51,7 +51,7 @@ pub(super) struct Wanted<'w> {
 #[derive(Debug)]
 pub(super) struct Hit {
     pub(super) position: Position,
-    pub(super) document: Document,
+    pub(super) sheet: Sheet,
 }
 
 /// A stretch.
@@ -156,12 +156,12 @@ pub(super) async fn stretch<R: Resource>(
         Some(order) => walk(tx, caller, plan, order, wanted).await?,
         None => sorted(tx, caller, plan, wanted).await?,
     };
-    let related = plan.projection.wants(R::RELATED);
+    let related = Related::shown(plan.projection.wants(R::RELATED));
     let (positions, rows): (Vec<_>, Vec<_>) = places.found.into_iter().unzip();
-    let documents = claims::render::<R>(tx, caller, &rows, related).await?;
-    let hits = positions.into_iter().zip(documents).map(|(position, document)| Hit {
+    let sheets = claims::render::<R>(tx, caller, &rows, related).await?;
+    let hits = positions.into_iter().zip(sheets).map(|(position, sheet)| Hit {
         position,
-        document: plan.projection.apply(plan.kind, document),
+        sheet: sheet.projected(plan.kind, &plan.projection),
     });
     Ok(Stretch { hits: hits.collect(), more: places.more, total: places.total })
 }
@@ -323,7 +323,9 @@ impl<'s, R: Resource> Scan<'s, R> {
         if self.scanned > SCAN_ROWS_MAX {
             return Err(too_many(plan.kind.name).into());
         }
-        let documents = claims::render::<R>(tx, caller, &rows, plan.regards(R::RELATED)).await?;
+        let related = Related::regarded(plan.regards(R::RELATED));
+        let sheets = claims::render::<R>(tx, caller, &rows, related).await?;
+        let documents = sheets.into_iter().map(|sheet| sheet.document);
         let both = rows.into_iter().zip(documents);
         Ok(Some(both.filter(|(_, document)| plan.accepts(document)).collect()))
     }

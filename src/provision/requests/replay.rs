@@ -147,8 +147,8 @@ async fn rehearse<R: Resource>(
     let projection = Projection::read(kind, attributes.as_deref(), excluded.as_deref());
     let (id, expected) = (again.id.as_str(), &again.expected);
     let sent = || R::read_sent(&caller.schemas, &caller.habits, again.body.clone());
-    let shown = |status: u16, shown: Shown| match shown.document {
-        Some(document) => (status, Some(Value::Object(document))),
+    let shown = |status: u16, shown: Shown| match shown.sheet {
+        Some(sheet) => (status, Some(Value::Object(sheet.document))),
         None => (204, None),
     };
     match again.method {
