@@ -16,7 +16,7 @@ use crate::store::row::Row;
 use crate::store::{Record, Sql, StoreError};
 
 /// How long a list waits for a connection to the standby before the primary answers it.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a standby that did not answer is not asked again.
 const AWAY: Duration = Duration::from_secs(5);
