@@ -26,10 +26,13 @@ struct Servers {
 
 impl Servers {
     async fn of(database: &Database) -> Self {
-        Self {
+        let mut servers = Self {
             primary: PgConnection::connect(&database.url).await.unwrap(),
             standby: PgConnection::connect(&database.standby_url()).await.unwrap(),
-        }
+        };
+        // A test that failed may have left it held up.
+        servers.go_on().await;
+        servers
     }
 
     /// Waits until the standby has all that is committed now.

@@ -16,7 +16,7 @@ use crate::store::row::Row;
 use crate::store::{Record, Sql, StoreError};
 
 /// How long a list waits for a connection to the standby before the primary answers it.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a standby that did not answer is not asked again.
 const AWAY: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ impl Tx {
     /// Goes on at the primary, where the standby has failed. It shows no older state than the standby has shown.
     pub(super) async fn come_near(&mut self, error: &sqlx::Error) -> Result<(), sqlx::Error> {
         if let Link::PostgresFar(far) = &self.link {
-            far.standby.went_away(error);
+            far.standby.presence.went_away(error);
             let near = far.primary.acquire().await?;
             self.link = Link::PostgresRead(near);
         }
@@ -97,11 +97,16 @@ async fn reached(tx: &mut Tx) -> Result<Reached, StoreError> {
 #[derive(Debug, Clone)]
 pub(super) struct Standby {
     pool: PgPool,
-    state: Arc<Mutex<State>>,
+    presence: Presence,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// Whether the standby answers, as far as is known.
+#[derive(Debug, Clone, Default)]
+struct Presence(Arc<Mutex<State>>);
+
+#[derive(Debug, Clone, Copy, Default)]
 enum State {
+    #[default]
     Here,
     /// It did not answer, and is asked again at this time.
     Away(Instant),
@@ -126,21 +131,21 @@ impl Standby {
             .max_connections(connections_max)
             .acquire_timeout(PATIENCE)
             .connect_lazy_with(options);
-        Ok(Self { pool, state: Arc::new(Mutex::new(State::Here)) })
+        Ok(Self { pool, presence: Presence::default() })
     }
 
     /// A connection, unless the standby does not answer.
     async fn acquire(&self, primary: &PgPool) -> Option<Far> {
-        if !self.may_be_asked() {
+        if !self.presence.may_be_asked() {
             return None;
         }
         match self.pool.acquire().await {
             Ok(connection) => {
-                self.answered();
+                self.presence.answered();
                 Some(Far { connection, standby: self.clone(), primary: primary.clone() })
             }
             Err(error) => {
-                self.went_away(&error);
+                self.presence.went_away(&error);
                 None
             }
         }
@@ -149,10 +154,12 @@ impl Standby {
     pub(super) async fn close(&self) {
         self.pool.close().await;
     }
+}
 
-    /// Whether it answers as far as is known; one in a while finds out.
+impl Presence {
+    /// Whether the standby is asked; where it is away, one in a while finds out.
     fn may_be_asked(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match *state {
             State::Here => true,
             State::Away(until) if until <= Instant::now() => {
@@ -164,7 +171,7 @@ impl Standby {
     }
 
     fn went_away(&self, error: &sqlx::Error) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, State::Here) {
             let error = error as &dyn std::error::Error;
             tracing::warn!(error, "the standby does not answer; the primary does all");
@@ -173,7 +180,7 @@ impl Standby {
     }
 
     fn answered(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, State::Away(_)) {
             tracing::info!("the standby answers again");
             *state = State::Here;
@@ -185,13 +192,13 @@ impl Standby {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_standby_that_is_away_is_not_asked_at_once_again() {
-        let standby = Standby::at("postgres://scimd@127.0.0.1:1/scimd", 1).unwrap();
+    #[test]
+    fn a_standby_that_is_away_is_not_asked_at_once_again() {
+        let standby = Presence::default();
         assert!(standby.may_be_asked() && standby.may_be_asked());
         standby.went_away(&sqlx::Error::PoolTimedOut);
         assert!(!standby.may_be_asked());
-        *standby.state.lock().unwrap() = State::Away(Instant::now());
+        *standby.0.lock().unwrap() = State::Away(Instant::now());
         assert!(standby.may_be_asked(), "one finds out");
         assert!(!standby.may_be_asked(), "the others do not wait for it");
         standby.answered();
