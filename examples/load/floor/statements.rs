@@ -38,14 +38,6 @@ pub(super) struct Person {
     pub(super) user_name: String,
 }
 
-const KEY: &str = "SELECT k.instance_id, k.id, k.connection_id, k.name, k.token_hash, k.created_at, \
-    k.expires_at, k.revoked_at, k.last_used_at, k.last_used_ip, c.kind, c.status, c.profile, \
-    c.name AS connection_name, c.directory_key, c.scope, c.pick_up, c.entering, c.entering_pattern, \
-    c.required, c.incomplete, c.recreate, c.delete_after_days, c.guard, c.mapping_version, \
-    i.schemas_version FROM api_keys k JOIN connections c ON c.instance_id = k.instance_id \
-    AND c.id = k.connection_id JOIN instances i ON i.id = k.instance_id \
-    WHERE k.instance_id = $1 AND k.id = $2";
-
 const CONNECTION: &str = "SELECT instance_id, id, kind, name, directory_key, status, profile, created_at, \
     scope, pick_up, entering, entering_pattern, required, incomplete, recreate, delete_after_days, \
     mapping_version, guard FROM connections WHERE instance_id = $1 AND id = $2";
@@ -77,13 +69,6 @@ const WAITING: &str = "SELECT DISTINCT a.connection_id, a.manager_ref FROM accou
     WHERE a.instance_id = $1 AND a.connection_id IS NOT NULL AND a.deleted_at IS NULL \
     AND a.manager_ref_key IN ($2, $3, $4, $5, $6)";
 
-const GROUPS: &str = "SELECT m.member_id, m.group_id, g.display_name AS display FROM memberships m \
-    JOIN groups g ON g.instance_id = m.instance_id AND g.id = m.group_id WHERE m.instance_id = $1 \
-    AND g.deleted_at IS NULL AND m.member_id IN ($2) AND m.removal_held_at IS NULL \
-    AND NOT EXISTS (SELECT 1 FROM accounts p WHERE p.instance_id = $1 AND p.id = m.member_id \
-    AND p.protected) AND g.deletion_held_at IS NULL AND (g.connection_id IS NULL OR g.connection_id = $3) \
-    ORDER BY m.member_id, m.group_id";
-
 const BY_ID: &str = "SELECT r.id, r.connection_id, r.user_name, r.external_id, r.display_name, \
     r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, r.document, \
     r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, r.hand_at, \
@@ -100,7 +85,8 @@ const BY_USER_NAME: &str = "SELECT r.id, r.connection_id, r.user_name, r.externa
     AND r.deleted_at IS NULL AND r.deletion_held_at IS NULL \
     AND (r.connection_id IS NULL OR r.connection_id = $2) AND r.user_name_key = $3 ORDER BY r.id LIMIT 1";
 
-/// What one create runs, in order, and whom it creates. Columns that hold nothing are left out.
+/// What one create runs, in order, and whom it creates. Columns that hold nothing are left out; so is the
+/// key, which is read once a second.
 pub(super) fn create(
     access: &Access,
     population: &Population,
@@ -114,7 +100,6 @@ pub(super) fn create(
     let display = text("/displayName");
     let instance = || Bind::Id(access.instance.0);
     let person = Person { id, user_name: user_name.clone() };
-    let key = Bind::Id(access.key.0);
     let connection = || Bind::Id(access.connection.0);
     let waiting = [&user_name, &text("/externalId"), &text("/emails/1/value"), &display, "-"]
         .map(|value| Bind::Text(value.to_owned()));
@@ -161,7 +146,6 @@ pub(super) fn create(
         Bind::Text("scimd-load".to_owned()),
     ];
     let statements = vec![
-        read(KEY, vec![instance(), key]),
         read(CONNECTION, vec![instance(), connection()]),
         read(TOMBSTONE, vec![instance(), Bind::Text(user_name)]),
         write(ACCOUNT, account),
@@ -171,7 +155,6 @@ pub(super) fn create(
         write(EVENT, audit),
         write(UNSEALED, vec![instance(), Bind::Id(event)]),
         read(WAITING, std::iter::once(instance()).chain(waiting).collect()),
-        read(GROUPS, vec![instance(), Bind::Id(id), connection()]),
     ];
     (person, statements)
 }
