@@ -30,6 +30,14 @@ use crate::directory::InstanceId;
 /// How long a request waits for a connection before it is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The pages of 4 KiB after which SQLite carries the log of its writes over into the database: whoever
+/// commits does that, so not after each few commits.
+const WAL_PAGES: &str = "4000";
+
+/// The memory of the connection that writes, in negative KiB: what a group of writers changes is not to
+/// leave it before their commit.
+const WRITER_CACHE: &str = "-32768";
+
 /// How long a connection to PostgreSQL may have been idle and is trusted to be alive.
 const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(1);
 
@@ -165,8 +173,9 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let write = Writer::open(options.clone()).await?;
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("wal_autocheckpoint", WAL_PAGES);
+        let write = Writer::open(options.clone().pragma("cache_size", WRITER_CACHE)).await?;
         let read = SqlitePoolOptions::new()
             .max_connections(connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
