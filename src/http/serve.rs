@@ -33,6 +33,9 @@ const KEEP_REQUESTS_EVERY: Duration = Duration::from_secs(1);
 /// How long a server that has ended takes at least to keep the exchanges that wait.
 const KEEP_REQUESTS_TIME_MIN: Duration = Duration::from_secs(2);
 
+/// How often a server looks whether the database has to count again.
+const LEARN_EVERY: Duration = Duration::from_secs(5);
+
 /// How often a server looks for what was deleted and can no longer be restored, and for people who were
 /// suspended for long.
 const PURGE_EVERY: Duration = Duration::from_mins(1);
@@ -122,6 +125,7 @@ fn jobs(app: &App, stopping: &watch::Receiver<()>) -> JoinSet<()> {
     jobs.spawn(every(KEEP_REQUESTS_EVERY, app.clone(), stopping.clone(), keep_requests));
     jobs.spawn(every(FINISH_RUNS_EVERY, app.clone(), stopping.clone(), finish_runs));
     jobs.spawn(every(SEAL_EVERY, app.clone(), stopping.clone(), seal));
+    jobs.spawn(every(LEARN_EVERY, app.clone(), stopping.clone(), learn));
     jobs.spawn(every(PURGE_EVERY, app.clone(), stopping.clone(), purge));
     jobs
 }
@@ -178,6 +182,17 @@ async fn seal(app: App) {
     if let Err(error) = app.provision.seal().await {
         let error = &error as &dyn Error;
         tracing::warn!(error, "the audit trail could not be sealed; it is tried again");
+    }
+}
+
+async fn learn(app: App) {
+    match app.provision.learn().await {
+        Ok(false) => {}
+        Ok(true) => tracing::debug!("the database counts again: much has come"),
+        Err(error) => {
+            let error = &error as &dyn Error;
+            tracing::warn!(error, "the database has not counted; it is told again");
+        }
     }
 }
 

@@ -63,7 +63,7 @@ use crate::scim::schemas::Schemas;
 use crate::scim::{ErrorKind, ScimError};
 use crate::store::audit::Author;
 use crate::store::query::Viewer;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, accounts};
 use uuid::Uuid;
 
 pub use approvals::Decision;
@@ -269,6 +269,19 @@ impl Provision {
     #[must_use]
     pub fn new(store: Store, clock: Clock, ids: Ids) -> Self {
         Self { store, clock, ids, remembered: schemas::Remembered::default() }
+    }
+
+    /// Tells the database to count again if much has come since it last did; whether it had to be told.
+    ///
+    /// PostgreSQL looks by itself only once a minute, and plans until then for the tables that it knows: in the first
+    /// minute of an import it would read all people for each page of members.
+    pub async fn learn(&self) -> Result<bool> {
+        let mut tx = self.store.read().await?;
+        let outgrown = accounts::has_outgrown_plans(&mut tx).await?;
+        if outgrown {
+            accounts::learn(&mut tx).await?;
+        }
+        Ok(outgrown)
     }
 }
 

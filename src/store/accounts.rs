@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::query::{Purpose, Table};
-use super::row::{Record, Row};
+use super::row::{Count, Record, Row};
 use super::sql::Bind;
 use super::waist::Dialect;
 use super::{BATCH_MAX, Sql, StoreError, Tx};
@@ -367,6 +367,18 @@ pub async fn learn(tx: &mut Tx) -> Result<(), StoreError> {
         tx.execute(Sql::new(learn)).await?;
     }
     Ok(())
+}
+
+/// Whether so many rows have come or changed that PostgreSQL plans for tables which are long others; never on
+/// SQLite.
+pub async fn has_outgrown_plans(tx: &mut Tx) -> Result<bool, StoreError> {
+    if tx.dialect() == Dialect::Sqlite {
+        return Ok(false);
+    }
+    let outgrown = "SELECT COUNT(*) AS n FROM pg_stat_user_tables WHERE schemaname = current_schema() \
+         AND relname IN ('accounts', 'account_emails', 'memberships', 'unique_values') \
+         AND n_mod_since_analyze > 500 AND n_mod_since_analyze > n_live_tup / 4";
+    Ok(tx.fetch_optional::<Count>(Sql::new(outgrown)).await?.is_some_and(|Count(n)| n > 0))
 }
 
 /// The live accounts that answer to one of these keys; locked, in the order of their ids, if they are

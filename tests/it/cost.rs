@@ -6,6 +6,7 @@ use scimd::directory::{ConnectionKind, PickUp};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
+use super::support::rules::{execute, fill};
 use super::support::statements::{Recorder, Statement};
 use super::support::{Client, Database, TestInstance, both};
 
@@ -51,6 +52,21 @@ both! {
         let all: BTreeSet<String> = recorder.take().into_iter().map(|one| one.sql).collect();
         assert!(all.len() >= 6, "{all:?}");
         assert_indexed(&database, all).await;
+    }
+
+    /// An import is not to wait for the minute in which the database looks by itself.
+    async fn the_database_counts_again_when_much_has_come(database) {
+        let test = TestInstance::on(&database).await;
+        test.okta().await;
+        let connection = test.app.provision.connections(test.id).await.unwrap().remove(0);
+        assert!(!test.app.provision.learn().await.unwrap(), "nobody has come");
+        fill(&database, &connection, "many", 2000).await;
+        if database.is_postgres() {
+            // What a session has changed is known to others a second later, or at once if it says so.
+            let say = "SELECT pg_stat_force_next_flush(); UPDATE accounts SET version = version";
+            execute(&database, say.to_owned()).await;
+        }
+        assert_eq!(test.app.provision.learn().await.unwrap(), database.is_postgres());
     }
 
     /// Looking for one person reads one person, whatever the directory holds.
