@@ -9,11 +9,6 @@ use scimd::clock::{Clock, Ids};
 use scimd::http::{self, App, Farewell, Stopped};
 use scimd::pull::worker;
 
-/// Documents are made of many small texts: with the allocator of the C library a fifth of a read is spent
-/// on them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = cli::parse();
     match run(cli) {

@@ -128,12 +128,19 @@ impl Sql {
         (self.text, self.values)
     }
 
-    /// The same with a `?` for each placeholder, in the order of the text.
+    /// The same as SQLite takes it best: with a sign before limits, and, where there are many placeholders, with a
+    /// `?` for each in the order of the text.
     ///
-    /// SQLite looks for a placeholder with a name in the list of all names, each time that it reads one
+    /// A limit that is nothing but a placeholder has SQLite prepare the statement anew each time that one is
+    /// bound, because it plans by the number. And it looks for a placeholder with a name in the list of all names, each time that it reads one
     /// and each time that one is bound: thousands of them would cost more than the statement.
     pub(super) fn into_unnamed_parts(self) -> (Cow<'static, str>, Vec<Bind>) {
         let (text, values) = self.into_parts();
+        let text = if text.contains(BOUND_LIMIT) {
+            Cow::Owned(text.replace(BOUND_LIMIT, SIGNED_LIMIT))
+        } else {
+            text
+        };
         if values.len() < NAMED_MAX {
             return (text, values);
         }
@@ -155,6 +162,12 @@ impl Sql {
         (Cow::Owned(unnamed), bound)
     }
 }
+
+/// A limit that is a placeholder, up to its number.
+const BOUND_LIMIT: &str = "LIMIT $";
+
+/// The same limit as an expression.
+const SIGNED_LIMIT: &str = "LIMIT +$";
 
 /// The placeholders that keep their numbers on SQLite: fewer are found at once.
 const NAMED_MAX: usize = 64;
@@ -309,6 +322,14 @@ mod tests {
         assert_eq!(values, expected);
         let few = Sql::new("SELECT id FROM t WHERE b = $2 AND a = $1").bind(1).bind(2);
         assert_eq!(few.into_unnamed_parts().0, "SELECT id FROM t WHERE b = $2 AND a = $1");
+    }
+
+    #[test]
+    fn a_bound_limit_becomes_an_expression_on_sqlite() {
+        let sql = Sql::new("SELECT id FROM t WHERE a = $1 LIMIT $2").bind(1).bind(2);
+        let (text, values) = sql.into_unnamed_parts();
+        assert_eq!(text, "SELECT id FROM t WHERE a = $1 LIMIT +$2");
+        assert_eq!(values, [Bind::from(1), Bind::from(2)]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ const WAL_PAGES: &str = "4000";
 
 /// The memory of the connection that writes, in negative KiB: what a group of writers changes is not to
 /// leave it before their commit.
-const WRITER_CACHE: &str = "-32768";
+const WRITER_CACHE: &str = "-16384";
 
 /// How long a connection to PostgreSQL may have been idle and is trusted to be alive.
 const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(1);
