@@ -142,16 +142,19 @@ impl Provision {
             query: fingerprint,
             start_index: i64::try_from(start).unwrap_or(i64::MAX),
         };
-        let mut tx = self.store.read().await?;
-        let mark = match start {
-            1 => None,
-            _ => page_marks::find(&mut tx, page(start), mark::since(now)).await?,
+        let mark = if start == 1 {
+            None
+        } else {
+            let mut tx = self.store.read().await?;
+            page_marks::find(&mut tx, page(start), mark::since(now)).await?
         };
         let mark: Option<Mark> = mark.and_then(|mark| serde_json::from_str(&mark).ok());
         let skip = if mark.is_some() { 0 } else { start - 1 };
-        if let Some(far) = self.far(plans, mark.as_ref()).await? {
-            tx = far;
-        }
+        // Whoever waits for the standby keeps no connection of the primary meanwhile.
+        let mut tx = match self.far(plans, mark.as_ref()).await? {
+            Some(far) => far,
+            None => self.store.read().await?,
+        };
         let Turned { listed, mut next } = plans.page(&mut tx, mark.as_ref(), skip, count).await?;
         self.note_reached(plans, next.as_mut(), &mut tx).await?;
         drop(tx);

@@ -202,7 +202,8 @@ impl Store {
             Pools::Sqlite { read, .. } => Link::SqliteSnapshot(read.begin().await?),
             Pools::Postgres(pool) => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                Link::PostgresWrite(pool.begin_with(begin).await?)
+                let pool = pool.clone();
+                Link::PostgresWrite(whole(async move { pool.begin_with(begin).await }).await?)
             }
         };
         Ok(self.tx(link))
@@ -213,7 +214,11 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let link = match &self.pools {
             Pools::Sqlite { write, .. } => Link::SqliteWrite(write.turn(ACQUIRE_TIMEOUT).await?),
-            Pools::Postgres(pool) => Link::PostgresWrite(self.shared.seen(pool.begin().await)?),
+            Pools::Postgres(pool) => {
+                let pool = pool.clone();
+                let begun = whole(async move { pool.begin().await }).await;
+                Link::PostgresWrite(self.shared.seen(begun)?)
+            }
         };
         Ok(self.tx(link))
     }
@@ -262,10 +267,35 @@ impl Shared {
 
     /// Remembers that a connection is lost, if that is what happened.
     fn seen<T>(&self, done: Result<T, sqlx::Error>) -> Result<T, StoreError> {
-        if let Err(sqlx::Error::Io(_)) = &done {
+        let is_lost = match &done {
+            Err(sqlx::Error::Io(_)) => true,
+            // The server says that it goes, or that the connection does.
+            Err(sqlx::Error::Database(cause)) => {
+                cause.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+            }
+            _ => false,
+        };
+        if is_lost {
             *self.lost_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         Ok(done?)
+    }
+}
+
+/// Begins a transaction to the end, whoever waits for it. The driver does not know of one that was given up on
+/// its way: the connection would come back to the pool inside of it.
+async fn whole<T: Send + 'static>(
+    begin: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+) -> Result<T, sqlx::Error> {
+    tokio::spawn(begin).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
+
+/// Says that settings have changed when it goes, also if nobody waits for the end of the commit.
+struct Change(Arc<Shared>);
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        self.0.settings_changes.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -435,14 +465,12 @@ impl Tx {
 
     /// Keeps what was written. Only when this returns `Ok` may anybody be told so.
     pub async fn commit(self) -> Result<(), StoreError> {
+        let _change = self.changes_settings.then(|| Change(self.shared.clone()));
         match self.link {
             Link::SqliteWrite(turn) => turn.keep().await?,
             Link::SqliteSnapshot(transaction) => transaction.commit().await?,
             Link::PostgresWrite(transaction) => transaction.commit().await?,
             Link::SqliteRead(_) | Link::PostgresRead(_) | Link::PostgresFar(_) => {}
-        }
-        if self.changes_settings {
-            self.shared.settings_changes.fetch_add(1, Ordering::Release);
         }
         Ok(())
     }

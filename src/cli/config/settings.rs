@@ -181,7 +181,7 @@ impl Layers {
             request_timeout: Duration::from_secs(timeout.within(1, 3_600)?),
             shutdown_drain: Duration::from_secs(drain.within(0, 3_600)?),
             requests_running_max: running.within(1, 10_000)?,
-            requests_waiting_max: waiting.within(0, 100_000)?,
+            requests_waiting_max: waiting.within(1, 100_000)?,
             shutdown_grace: Duration::from_secs(grace.within(0, 3_600)?),
             files_dir: files_dir.value,
             vault_key_file: vault_key_file.value,

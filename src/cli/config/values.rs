@@ -136,7 +136,8 @@ impl TryFrom<String> for Network {
 
 /// Checks the address of a standby, which only PostgreSQL has.
 pub(super) fn standby(url: Option<&DatabaseUrl>, of: &DatabaseUrl) -> Result<(), String> {
-    let is_postgres = |url: &DatabaseUrl| url.0.starts_with("postgres");
+    let schemes = ["postgres://", "postgresql://"];
+    let is_postgres = |url: &DatabaseUrl| schemes.iter().any(|scheme| url.0.starts_with(scheme));
     match url {
         Some(_) if !is_postgres(of) => {
             Err("must be left out where database_url is SQLite, which has no standby".to_owned())
@@ -226,7 +227,8 @@ mod tests {
             (url("sqlite://scimd.db"), url("postgres://scimd:geheim@db/people"));
         assert_eq!(standby(None, &sqlite), Ok(()));
         assert_eq!(standby(Some(&postgres), &postgres), Ok(()));
-        for (read, of) in [(&postgres, &sqlite), (&sqlite, &postgres)] {
+        let half = url("postgres:scimd:geheim@db/people");
+        for (read, of) in [(&postgres, &sqlite), (&sqlite, &postgres), (&half, &postgres)] {
             let error = standby(Some(read), of).unwrap_err();
             assert!(error.contains("must") && !error.contains("geheim"), "{error}");
         }

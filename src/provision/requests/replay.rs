@@ -148,7 +148,13 @@ async fn rehearse<R: Resource>(
     let (id, expected) = (again.id.as_str(), &again.expected);
     let sent = || R::read_sent(&caller.schemas, &caller.habits, again.body.clone());
     let shown = |status: u16, shown: Shown| match shown.sheet {
-        Some(sheet) => (status, Some(Value::Object(sheet.document))),
+        Some(mut sheet) => {
+            if sheet.parted.is_some() {
+                // They are more than is held at once, and not shown here; none would be a lie.
+                sheet.document.remove(R::RELATED);
+            }
+            (status, Some(Value::Object(sheet.document)))
+        }
         None => (204, None),
     };
     match again.method {

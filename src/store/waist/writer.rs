@@ -3,8 +3,8 @@
 //!
 //! What a commit costs on SQLite is the wait for the disk, whatever was written. So a writer who has
 //! said that what he wrote is to be kept hands the connection on, if somebody waits, and is told that
-//! it is kept when the last of the group has committed for all. Each stays atomic: all but the first
-//! write behind a savepoint, to which the group goes back when one gives up.
+//! it is kept when the last of the group has committed for all. Each stays atomic: he writes behind a
+//! savepoint, to which the group goes back when he gives up.
 
 use std::time::{Duration, Instant};
 
@@ -156,14 +156,14 @@ struct Group {
     connection: Option<SqliteConnection>,
     kept: Vec<oneshot::Sender<Result<(), sqlx::Error>>>,
     begun: Instant,
-    /// Whether there is a savepoint, which stands behind what is kept.
+    /// Whether there is a savepoint behind what is kept, as there is from the beginning.
     marked: bool,
 }
 
 impl Group {
     fn new(connection: SqliteConnection) -> Self {
         let connection = Some(connection);
-        Self { connection, kept: Vec::new(), begun: Instant::now(), marked: false }
+        Self { connection, kept: Vec::new(), begun: Instant::now(), marked: true }
     }
 
     /// Gives turns to one writer and to those who wait behind him, and commits. The connection, if it can
@@ -173,11 +173,12 @@ impl Group {
         first: oneshot::Sender<Result<Turn, sqlx::Error>>,
         asked: &mut mpsc::UnboundedReceiver<Ask>,
     ) -> (Option<SqliteConnection>, Option<Ask>) {
-        if let Err(error) = self.say("BEGIN IMMEDIATE").await {
+        if let Err(error) = self.say("BEGIN IMMEDIATE; SAVEPOINT turn").await {
             // Nobody else was told anything yet.
             let _gone = first.send(Err(error));
             return (None, None);
         }
+        self.begun = Instant::now();
         let (mut wanted, mut left) = (Some(first), None);
         while let Some(writer) = wanted.take() {
             if let Err(error) = self.turn(writer).await {
@@ -210,12 +211,10 @@ impl Group {
         &mut self,
         writer: oneshot::Sender<Result<Turn, sqlx::Error>>,
     ) -> Result<(), sqlx::Error> {
-        match (self.kept.is_empty(), self.marked) {
-            (true, _) => {}
-            (false, false) => self.say("SAVEPOINT turn").await?,
-            (false, true) => self.say("RELEASE SAVEPOINT turn; SAVEPOINT turn").await?,
+        if !self.marked {
+            self.say("SAVEPOINT turn").await?;
+            self.marked = true;
         }
-        self.marked = !self.kept.is_empty();
         let (back, given_back) = oneshot::channel();
         let Some(connection) = self.connection.take() else {
             return Err(sqlx::Error::WorkerCrashed);
@@ -225,10 +224,13 @@ impl Group {
         let (connection, end) = given_back.await.map_err(|_lost| sqlx::Error::WorkerCrashed)?;
         self.connection = Some(connection);
         match end {
-            End::Keep(tell) => self.kept.push(tell),
-            End::GiveUp if self.marked => self.say("ROLLBACK TO SAVEPOINT turn").await?,
-            // He was the first, and the others begin anew.
-            End::GiveUp => self.say("ROLLBACK; BEGIN IMMEDIATE").await?,
+            // Both fail where SQLite has ended the transaction by itself, as it does when the disk is full.
+            End::Keep(tell) => {
+                self.kept.push(tell);
+                self.say("RELEASE SAVEPOINT turn").await?;
+                self.marked = false;
+            }
+            End::GiveUp => self.say("ROLLBACK TO SAVEPOINT turn").await?,
         }
         Ok(())
     }
