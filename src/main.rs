@@ -8,6 +8,12 @@ use scimd::cli::{self, Cli, Outcome, Output, Serving, Signals};
 use scimd::clock::{Clock, Ids};
 use scimd::http::{self, App, Farewell, Stopped};
 use scimd::pull::worker;
+use tikv_jemallocator::Jemalloc;
+
+/// The threads of the runtime and those of SQLite allocate much for a short time; glibc's allocator took a
+/// quarter to a third more CPU for the same requests (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let cli = cli::parse();
