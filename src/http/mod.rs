@@ -19,6 +19,8 @@ mod resources;
 mod serve;
 mod sheet;
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -88,15 +90,18 @@ impl Settings {
     }
 }
 
-/// What every handler shares.
+/// What every handler shares; each clone is the same.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Parts>);
+
+/// What an application is made of.
+pub struct Parts {
     /// The use cases.
     pub provision: Provision,
     /// The keys.
     pub keyring: Keyring,
     /// The settings.
-    pub settings: std::sync::Arc<Settings>,
+    pub settings: Settings,
     /// The exchanges that wait to be kept in the request log.
     pub requests: Waiting,
     /// Whether the server was asked to stop.
@@ -117,8 +122,16 @@ impl App {
         let provision = Provision::new(store, clock, ids);
         let requests = Waiting::new(settings.requests_queue_max, settings.requests_queue_bytes_max);
         let fair = Fair::new(settings.requests_running_max, settings.requests_waiting_max);
-        let (settings, leaving) = (std::sync::Arc::new(settings), Leaving::default());
-        Ok(Self { provision, keyring, settings, requests, leaving, fair })
+        let leaving = Leaving::default();
+        Ok(Self(Arc::new(Parts { provision, keyring, settings, requests, leaving, fair })))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
     }
 }
 
