@@ -11,6 +11,7 @@ use serde_json::json;
 use super::client::{Client, Pace, Request, Target};
 use super::database::{Access, Database};
 use super::floor;
+use super::floor::database::{Floors, WARM_UP};
 use super::people::Population;
 use super::report::{self, Row, rounded};
 use super::server::Server;
@@ -58,15 +59,9 @@ pub(crate) async fn run(arguments: AllArguments) -> Result<()> {
         seed: arguments.seed,
     };
     let mut rows = Vec::new();
-    for row in floor::database::measure(&arguments.database, &plan).await.context("the floors")? {
-        add(&mut rows, row)?;
-    }
-    for row in floor::http::measure(&plan).await.context("the floor of HTTP")? {
-        add(&mut rows, row)?;
-    }
-    let database = Database::create(&arguments.database).await?;
-    let done = workloads(&arguments, &plan, &database, &mut rows).await;
-    database.remove().await?;
+    let mut floors = Floors::open(&arguments.database, &plan).await.context("the floors")?;
+    let done = on_database(&arguments, &plan, &mut floors, &mut rows).await;
+    floors.close().await?;
     report::table(&rows)?;
     done
 }
@@ -99,10 +94,23 @@ impl AllArguments {
     }
 }
 
+async fn on_database(
+    arguments: &AllArguments,
+    plan: &Plan,
+    floors: &mut Floors,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
+    let database = Database::create(&arguments.database).await?;
+    let done = workloads(arguments, plan, &database, floors, rows).await;
+    database.remove().await?;
+    done
+}
+
 async fn workloads(
     arguments: &AllArguments,
     plan: &Plan,
     database: &Database,
+    floors: &mut Floors,
     rows: &mut Vec<Row>,
 ) -> Result<()> {
     let access = database.set_up(1).await?.pop().context("the instance that was set up")?;
@@ -112,6 +120,11 @@ async fn workloads(
     let population = Population { prefix: "all".to_owned(), managers: false };
     let mut world = World::new("all");
     let meter = Some(&server.meter);
+    world.fill_people(&target, &population, plan.connections, WARM_UP).await?;
+    database.learn().await?;
+    // What is compared is measured next to each other: a machine is not as fast at one time as at another.
+    add_all(rows, floors.creates(plan).await?)?;
+    add_all(rows, floor::http::measure(plan, &[Workload::Create]).await?)?;
     let create = Workload::Create.run(&target, &mut world, &population, plan, meter).await;
     add(rows, create.context("workload create")?)?;
     let people = arguments.people.unwrap_or(arguments.pick(101_000, 2000));
@@ -121,6 +134,8 @@ async fn workloads(
         world.fill_group(&target, &population, plan.connections, size).await?;
     }
     database.learn().await?;
+    add_all(rows, floors.finds(plan).await?)?;
+    add_all(rows, floor::http::measure(plan, &[Workload::Get]).await?)?;
     for workload in arguments.workloads() {
         // One client walks: several would measure how pages wait for each other.
         let walks = matches!(workload, Workload::WalkIndex | Workload::WalkCursor);
@@ -146,6 +161,10 @@ async fn idle(server: &Server, target: &Arc<Target>) -> Result<()> {
     let rss_mib = rounded(server.meter.now()?.rss_mib);
     eprintln!("The server has {rss_mib} MiB of memory when it has nothing to do.");
     report::line(&json!({ "name": "idle", "server_rss_mib": rss_mib }))
+}
+
+fn add_all(rows: &mut Vec<Row>, more: Vec<Row>) -> Result<()> {
+    more.into_iter().try_for_each(|row| add(rows, row))
 }
 
 /// Compares a row with those before it that it is measured by, and prints it.

@@ -167,7 +167,9 @@ fn main() -> Result<()> {
 
 async fn measure(floor: FloorCommand) -> Result<()> {
     let rows = match floor {
-        FloorCommand::Http(arguments) => floor::http::measure(&arguments.plan()).await?,
+        FloorCommand::Http(arguments) => {
+            floor::http::measure(&arguments.plan(), &[Workload::Get, Workload::Create]).await?
+        }
         FloorCommand::Database { url, arguments } => {
             floor::database::measure(&url, &arguments.plan()).await?
         }

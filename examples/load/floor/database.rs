@@ -39,6 +39,9 @@ pub(crate) const BY_ID: &str = "floor-select-id";
 /// The floor of looking a person up by user name.
 pub(crate) const BY_USER_NAME: &str = "floor-select-user-name";
 
+/// Who is there before anything is measured.
+pub(crate) const WARM_UP: u64 = 1000;
+
 /// How long SQLite waits for another writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -65,40 +68,98 @@ struct Bench {
     clock: Clock,
 }
 
-/// Measures all of them on a database of this kind: `sqlite`, or the URL of PostgreSQL.
-pub(crate) async fn measure(kind: &str, plan: &Plan) -> Result<Vec<Row>> {
-    let database = Database::create(kind).await?;
-    let measured = measure_on(&database, plan).await;
-    database.remove().await?;
-    measured
+/// The floors on a database of their own.
+pub(crate) struct Floors {
+    database: Database,
+    bench: Arc<Bench>,
+    /// Whom they have created.
+    people: Vec<Person>,
 }
 
-async fn measure_on(database: &Database, plan: &Plan) -> Result<Vec<Row>> {
-    let mut access = database.set_up(1).await?;
-    let bench = Arc::new(Bench {
-        url: database.url.clone(),
-        access: access.pop().context("the instance that was set up")?,
-        population: Population { prefix: "floor".to_owned(), managers: false },
-        world: World::new("floor"),
-        clock: Clock::system(),
-    });
-    let shape = |name, reads, grouped| Shape { name, reads, grouped };
-    let mut shapes = vec![shape(CREATE, true, false), shape(CREATE_WRITES, false, false)];
-    if !database.is_postgres() {
-        shapes.extend([shape(CREATE_GROUPED, true, true), shape(WRITES_GROUPED, false, true)]);
+/// Measures all of them on a database of this kind: `sqlite`, or the URL of PostgreSQL.
+pub(crate) async fn measure(kind: &str, plan: &Plan) -> Result<Vec<Row>> {
+    let mut floors = Floors::open(kind, plan).await?;
+    let rows = floors.all(plan).await;
+    floors.close().await?;
+    rows
+}
+
+impl Floors {
+    /// Makes the database, with some people whom it knows of when it plans.
+    pub(crate) async fn open(kind: &str, plan: &Plan) -> Result<Self> {
+        let database = Database::create(kind).await?;
+        match Self::prepare(&database, plan).await {
+            Ok((bench, people)) => Ok(Self { database, bench, people }),
+            Err(error) => {
+                database.remove().await?;
+                Err(error)
+            }
+        }
     }
-    let (mut rows, mut people) = (Vec::new(), Vec::new());
-    for shape in shapes {
+
+    async fn prepare(database: &Database, plan: &Plan) -> Result<(Arc<Bench>, Vec<Person>)> {
+        let mut access = database.set_up(1).await?;
+        let bench = Arc::new(Bench {
+            url: database.url.clone(),
+            access: access.pop().context("the instance that was set up")?,
+            population: Population { prefix: "floor".to_owned(), managers: false },
+            world: World::new("floor"),
+            clock: Clock::system(),
+        });
+        let some = Plan { requests_max: Some(WARM_UP), time: None, ..plan.clone() };
+        let shape = Shape { name: CREATE, reads: true, grouped: false };
+        let (_, people) = measure_creates(&bench, &some, shape, 1).await?;
+        database.learn().await?;
+        Ok((bench, people))
+    }
+
+    async fn all(&mut self, plan: &Plan) -> Result<Vec<Row>> {
+        let mut rows = self.creates(plan).await?;
+        rows.extend(self.finds(plan).await?);
+        Ok(rows)
+    }
+
+    /// Measures creates.
+    pub(crate) async fn creates(&mut self, plan: &Plan) -> Result<Vec<Row>> {
+        let mut rows = vec![self.create(plan, CREATE, true, false).await?];
+        rows.push(self.create(plan, CREATE_WRITES, false, false).await?);
+        if !self.database.is_postgres() {
+            rows.push(self.create(plan, CREATE_GROUPED, true, true).await?);
+            rows.push(self.create(plan, WRITES_GROUPED, false, true).await?);
+        }
+        Ok(rows)
+    }
+
+    async fn create(
+        &mut self,
+        plan: &Plan,
+        name: &'static str,
+        reads: bool,
+        grouped: bool,
+    ) -> Result<Row> {
         // SQLite has one writer: more connections would only wait for each other.
-        let writers = if database.is_postgres() { plan.connections } else { 1 };
-        let (row, made) = measure_creates(&bench, plan, shape, writers).await?;
-        rows.push(row);
-        people.extend(made);
+        let writers = if self.database.is_postgres() { plan.connections } else { 1 };
+        let shape = Shape { name, reads, grouped };
+        let (row, made) = measure_creates(&self.bench, plan, shape, writers).await?;
+        self.people.extend(made);
+        Ok(row)
     }
-    let people: Arc<[Person]> = people.into();
-    rows.push(measure_finds(&bench, plan, BY_ID, statements::by_id, &people).await?);
-    rows.push(measure_finds(&bench, plan, BY_USER_NAME, statements::by_user_name, &people).await?);
-    Ok(rows)
+
+    /// Measures how people are found who were created before.
+    pub(crate) async fn finds(&mut self, plan: &Plan) -> Result<Vec<Row>> {
+        self.database.learn().await?;
+        let people: Arc<[Person]> = std::mem::take(&mut self.people).into();
+        Ok(vec![
+            measure_finds(&self.bench, plan, BY_ID, statements::by_id, &people).await?,
+            measure_finds(&self.bench, plan, BY_USER_NAME, statements::by_user_name, &people)
+                .await?,
+        ])
+    }
+
+    /// Removes the database.
+    pub(crate) async fn close(self) -> Result<()> {
+        self.database.remove().await
+    }
 }
 
 async fn measure_creates(
