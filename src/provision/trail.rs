@@ -89,7 +89,7 @@ impl Provision {
             drop(tx);
             let Some(instance) = next else { return Ok(sealed) };
             after = Some(instance);
-            match self.seal_batches(instance, TURN_BATCHES).await {
+            match self.seal_batches(instance, TURN_BATCHES, Waiting::Impatient).await {
                 Ok(some) => sealed += some,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
@@ -103,17 +103,22 @@ impl Provision {
         }
     }
 
-    /// Gives the events of an instance their links; how many. Whoever else seals it just now goes on
-    /// alone.
+    /// Gives the events of an instance their links, so that all that are there now have one, also those that
+    /// somebody else seals just now; how many it gave.
     pub async fn seal_instance(&self, instance: InstanceId) -> Result<usize> {
-        self.seal_batches(instance, usize::MAX).await
+        self.seal_batches(instance, usize::MAX, Waiting::Patient).await
     }
 
-    async fn seal_batches(&self, instance: InstanceId, batches: usize) -> Result<usize> {
+    async fn seal_batches(
+        &self,
+        instance: InstanceId,
+        batches: usize,
+        waiting: Waiting,
+    ) -> Result<usize> {
         let mut sealed = 0;
         for _ in 0..batches {
             let some = transact!(self.store, |tx| {
-                seal_some(&mut tx, instance, self.ids, Waiting::Impatient).await
+                seal_some(&mut tx, instance, self.ids, waiting).await
             })?;
             sealed += some;
             if some < BATCH_MAX {

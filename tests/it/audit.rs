@@ -1,6 +1,7 @@
 //! The audit trail: the chain that proves it, who did what by which means, and finding in it.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use scimd::directory::hand::Act;
 use scimd::directory::{AccountId, InstanceId};
 use scimd::provision::trail::{Entry, Noted, Verified};
 use scimd::store::audit::Category;
+use scimd::store::audit::chain::{self, Waiting};
 use scimd::store::audit::search::{From, Wanted};
 use serde_json::json;
 use tokio::sync::Barrier;
@@ -257,6 +259,33 @@ both! {
         assert!(count >= 60, "{count}");
         let found = test.verified(None).await;
         assert_eq!((found.links, found.unsealed, found.broken), (count, 0, None));
+    }
+
+    /// Servers seal all the time; who wants a sealed trail just then gets one all the same.
+    async fn who_wants_a_sealed_trail_waits_for_who_seals_it(database) {
+        let test = TestInstance::on(&database).await;
+        let client = test.okta().await;
+        test.app.provision.seal().await.unwrap();
+        client.user("ann").await;
+        let store = &test.app.provision.store;
+        let mut other = store.begin().await.unwrap();
+        let head = chain::take_head(&mut other, test.id, &[0; 32], Waiting::Patient).await.unwrap();
+        assert!(head.is_some());
+        let mut wanted = pin!(test.app.provision.seal_instance(test.id));
+        // By far longer than who does not wait needs to find out that somebody seals.
+        let meanwhile = async {
+            for _ in 0..100 {
+                store.read().await.unwrap().ping().await.unwrap();
+            }
+        };
+        tokio::select! {
+            biased;
+            sealed = wanted.as_mut() => panic!("it did not wait: {sealed:?}"),
+            () = meanwhile => {}
+        }
+        other.rollback().await;
+        assert!(wanted.await.unwrap() > 0);
+        assert_eq!(test.verified(None).await.unsealed, 0);
     }
 
     async fn who_did_what_by_which_means(database) {
