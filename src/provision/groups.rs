@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::claims::{self, reach, take_up};
 use super::members::{self, ANSWERED_MEMBERS_MAX, MemberChange};
 use super::parted::{Held, Related, Sheet, parted};
-use super::resource::{Resource, finish, holder, show, shown};
+use super::resource::{Resource, finish, holder, show};
 use super::{
     Caller, Provision, Result, Shown, Sought, conflict_on, guard, render, scope, taken, transact,
 };
@@ -29,7 +29,7 @@ use crate::scim::resource::{
 use crate::scim::schema::ResourceType;
 use crate::scim::schemas::Schemas;
 use crate::scim::sort::Key;
-use crate::scim::version::{Fingerprint, tag};
+use crate::scim::version::tag;
 use crate::scim::{Document, ScimError};
 use crate::store::audit::Author;
 use crate::store::query::{Column, Narrow, Table};
@@ -177,15 +177,11 @@ impl Resource for Groups {
         }
         let acknowledged =
             |row: &Group| Shown { id: row.id.0, tag: tag::<u8>(row.version, &[]), sheet: None };
-        let limit = ANSWERED_MEMBERS_MAX + 1;
-        let members =
-            memberships::of_groups(tx, caller.instance, caller.viewer(), &[row.id], limit).await?;
-        if i64::try_from(members.len()).unwrap_or(i64::MAX) > ANSWERED_MEMBERS_MAX {
+        let limit = ANSWERED_MEMBERS_MAX;
+        if memberships::are_more_than(tx, caller.instance, row.id, limit).await? {
             return Ok(acknowledged(&row));
         }
-        let all = Fingerprint::of(members.iter().map(|member| member.id));
-        let rendered = render::group(caller, &row, Some(&members), &all);
-        Ok(shown::<Self>(caller, &row, rendered.into(), projection))
+        show::<Self>(tx, caller, row, projection).await
     }
 
     async fn create(

@@ -22,7 +22,7 @@ use crate::store::audit::{self, Author};
 use crate::store::{Tx, memberships};
 
 /// The members that the answer to a change shows at most; a larger group is answered without a body.
-pub const ANSWERED_MEMBERS_MAX: i64 = 1000;
+pub const ANSWERED_MEMBERS_MAX: i64 = 100;
 
 /// The unknown ids that the audit trail names of one request.
 const UNKNOWN_SHOWN_MAX: usize = 100;

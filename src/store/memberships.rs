@@ -210,6 +210,21 @@ pub async fn of_groups(
     Ok(found)
 }
 
+/// Whether a group has more members than this, whoever can see them: found out without reading them.
+pub async fn are_more_than(
+    tx: &mut Tx,
+    instance: InstanceId,
+    group: GroupId,
+    count: i64,
+) -> Result<bool, StoreError> {
+    let sql = Sql::new(
+        "SELECT member_id AS id FROM memberships WHERE instance_id = $1 AND group_id = $2 \
+         LIMIT 1 OFFSET $3",
+    );
+    let one_more = sql.bind(instance).bind(group).bind(count);
+    Ok(tx.fetch_optional::<Id<MemberId>>(one_more).await?.is_some())
+}
+
 /// The live groups that the viewer can see and some accounts or groups directly belong to.
 pub async fn of_members(
     tx: &mut Tx,

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use scimd::clock::{Clock, Ids};
 use scimd::directory::{ConnectionKind, ConnectionStatus};
-use scimd::http::Settings;
+use scimd::http::{App, Settings};
 use serde_json::{Value, json};
 
 use super::support::{
@@ -378,7 +379,7 @@ both! {
 
     async fn the_limits_hold_and_are_told(database) {
         let settings = Settings { body_bytes_max: 256 * 1024, ..Settings::default() };
-        let mut test = TestInstance::with(&database, settings).await;
+        let test = TestInstance::with(&database, settings).await;
         let client = test.entra().await;
         let config = client.get("/ServiceProviderConfig").await;
         assert_eq!(config.at("/bulk"), json!({
@@ -397,8 +398,9 @@ both! {
         assert!(detail.contains("262144"), "{detail}");
         assert_eq!(client.post("/Bulk", large(250 * 1024)).await.statuses(), ["201"]);
         // Where other requests may be larger, a bulk request may not.
-        test.app.settings = Settings::default().into();
-        let client = Client { app: test.app.clone(), ..client };
+        let store = test.app.provision.store.clone();
+        let app = App::new(store, Clock::system(), Ids, Settings::default()).await.unwrap();
+        let client = Client { app, ..client };
         let config = client.get("/ServiceProviderConfig").await;
         assert_eq!(config.at("/bulk/maxPayloadSize"), 4 * 1024 * 1024);
         let detail = assert_refused(&client.post("/Bulk", large(4 * 1024 * 1024)).await, 413, "");

@@ -17,7 +17,7 @@ use super::rules::World;
 use super::rules_cost::assert_narrow;
 use super::support::dice::Dice;
 use super::support::mirror::{Mirror, Reader};
-use super::support::rules::{enrol, execute, fill, literal, series};
+use super::support::rules::{counting, enrol, execute, fill, literal, series};
 use super::support::{
     Client, Database, ENTERPRISE, Recorder, TestInstance, TestServer, assert_refused, both, person,
 };
@@ -85,7 +85,7 @@ async fn meddle(world: &World, connection: usize, dice: &mut Dice) {
 fn strange_events(database: &Database, test: &TestInstance) -> String {
     let fresh = if database.is_postgres() { "gen_random_uuid()" } else { "randomblob(16)" };
     let (instance, series) = (literal(database, test.id), series(database, 5000));
-    let learn = if database.is_postgres() { "ANALYZE" } else { "" };
+    let learn = if database.is_postgres() { counting(database) } else { String::new() };
     format!(
         "INSERT INTO groups (instance_id, id, display_name, display_name_key, document, version, \
          created_at, modified_at) SELECT {instance}, {fresh}, 'Crew ' || n, 'crew ' || n, '{{}}', 1, 0, 0 \

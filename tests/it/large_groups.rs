@@ -13,7 +13,7 @@ use scimd::store::exchanges::{From, Wanted};
 use serde_json::{Map, Value, json};
 use tower::ServiceExt as _;
 
-use super::support::rules::{execute, literal};
+use super::support::rules::{counting, execute, literal};
 use super::support::{Client, Database, Recorder, TestInstance, both};
 
 const BASE: &str = "http://people.example.com/scim/v2";
@@ -45,7 +45,7 @@ async fn fill(database: &Database, group: &str, name: &str, members: i64) {
     );
     execute(database, statements).await;
     // PostgreSQL chooses how to join by what it knows of the rows, and learns it from time to time.
-    execute(database, "ANALYZE".to_owned()).await;
+    execute(database, counting(database)).await;
 }
 
 fn request(client: &Client, method: &str, path: &str, body: Body) -> Request<Body> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::cost::plan;
 use super::support::database::environment;
-use super::support::rules::{active, enrol, execute, fill, join, leave, literal, series};
+use super::support::rules::{active, counting, enrol, execute, fill, join, leave, literal, series};
 use super::support::statements::{Recorder, Statement};
 use super::support::{Client, Database, ENTERPRISE, TestInstance, both};
 
@@ -44,7 +44,7 @@ both! {
         let large = Directory::of(&database, root.named("Large").await, large).await;
         // PostgreSQL gathers statistics by itself; SQLite only when somebody asks it to, as nobody does.
         if database.is_postgres() {
-            execute(&database, "ANALYZE".to_owned()).await;
+            execute(&database, counting(&database)).await;
         }
         let name = if database.is_postgres() { "PostgreSQL" } else { "SQLite" };
         eprintln!("{name}: filled in {:?}", began.elapsed());
@@ -71,7 +71,7 @@ both! {
         assert!(all.len() > 20, "{all:?}");
         assert_narrow(&database, &all).await;
         if !database.is_postgres() {
-            execute(&database, "ANALYZE".to_owned()).await;
+            execute(&database, counting(&database)).await;
             assert_narrow(&database, &all).await;
         }
     }
@@ -237,7 +237,7 @@ async fn crowd(database: &Database, connection: &Connection, people: u32, groups
              WHERE a.connection_id = {of} AND substr(a.user_name, 1, 5) = 'crowd'"
         ),
         // Without it PostgreSQL looks for groups and managers in ways that take minutes.
-        if database.is_postgres() { "ANALYZE".to_owned() } else { String::new() },
+        if database.is_postgres() { counting(database) } else { String::new() },
         format!(
             "INSERT INTO memberships (instance_id, group_id, member_id, member_kind) \
              SELECT a.instance_id, (SELECT g.id FROM groups g WHERE g.instance_id = a.instance_id \

@@ -41,8 +41,8 @@ both! {
             (("disable a user", [11, 11]), "PATCH", path(&bob), Some(replace("active", "False".into())), 200),
             (("enable a user", [8, 8]), "PATCH", path(&bob), Some(replace("active", "True".into())), 200),
             (("create a group", [7, 7]), "POST", "/Groups".to_owned(), Some(team("New", &[])), 201),
-            (("add a member", [9, 9]), "PATCH", staff.clone(), Some(member("Add")), 200),
-            (("remove a member", [11, 11]), "PATCH", staff.clone(), Some(member("Remove")), 200),
+            (("add a member", [10, 10]), "PATCH", staff.clone(), Some(member("Add")), 200),
+            (("remove a member", [12, 12]), "PATCH", staff.clone(), Some(member("Remove")), 200),
             (("read a group without its members", [1, 1]), "GET", format!("{staff}?excludedAttributes=members"), None, 200),
             (("delete a user", [14, 15]), "DELETE", path(&bob), None, 204),
         ];
