@@ -183,7 +183,7 @@ impl Provision {
         now: Timestamp,
     ) -> std::result::Result<(), StoreError> {
         let current = page(start);
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_small().await?;
         match next {
             None => page_marks::forget(&mut tx, current).await?,
             Some(next) => {

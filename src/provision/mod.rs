@@ -232,10 +232,13 @@ macro_rules! transact {
     ($store:expr, |$tx:ident| $work:expr) => {
         transact!($store, None::<$crate::directory::InstanceId>, |$tx| $work)
     };
-    ($store:expr, $instance:expr, |$tx:ident| $work:expr) => {{
+    ($store:expr, $instance:expr, |$tx:ident| $work:expr) => {
+        transact!(begin, $store, $instance, |$tx| $work)
+    };
+    ($begin:ident, $store:expr, $instance:expr, |$tx:ident| $work:expr) => {{
         let (mut attempt, mut seats_first) = (1, false);
         loop {
-            let mut $tx = $store.begin().await?;
+            let mut $tx = $store.$begin().await?;
             if let Some(instance) = $instance.filter(|_| seats_first) {
                 $crate::store::licences::wait(&mut $tx, instance).await?;
             }

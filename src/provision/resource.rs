@@ -187,7 +187,7 @@ impl Provision {
     ) -> Result<Shown> {
         caller.require_pushing()?;
         let author = caller.author(self.clock.now(), self.ids);
-        transact!(self.store, Some(caller.instance), |tx| {
+        transact!(begin_small, self.store, Some(caller.instance), |tx| {
             create::<R>(&mut tx, caller, &author, self.ids, sent.clone(), projection).await
         })
     }
@@ -203,7 +203,7 @@ impl Provision {
     ) -> Result<Shown> {
         caller.require_pushing()?;
         let author = caller.author(self.clock.now(), self.ids);
-        transact!(self.store, Some(caller.instance), |tx| {
+        transact!(begin_small, self.store, Some(caller.instance), |tx| {
             let sent = sent.clone();
             replace::<R>(&mut tx, caller, &author, id, expected, sent, projection).await
         })
@@ -221,7 +221,7 @@ impl Provision {
         caller.require_pushing()?;
         let author = caller.author(self.clock.now(), self.ids);
         let changes = patch::changes(R::kind(&caller.schemas), &caller.habits, operations)?;
-        transact!(self.store, Some(caller.instance), |tx| {
+        transact!(begin_small, self.store, Some(caller.instance), |tx| {
             let changes = changes.clone();
             change::<R>(&mut tx, caller, &author, id, expected, changes, projection).await
         })
@@ -238,7 +238,7 @@ impl Provision {
     ) -> Result<()> {
         caller.require_pushing()?;
         let author = caller.author(self.clock.now(), self.ids);
-        transact!(self.store, Some(caller.instance), |tx| delete::<R>(
+        transact!(begin_small, self.store, Some(caller.instance), |tx| delete::<R>(
             &mut tx, caller, &author, id, expected
         )
         .await)

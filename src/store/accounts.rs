@@ -344,7 +344,7 @@ async fn insert_emails(
             "INSERT INTO account_emails (instance_id, account_id, position, value_key) VALUES ",
         );
         sql.push_rows(rows.iter().cloned());
-        tx.execute(sql).await?;
+        tx.execute_soon(sql).await?;
     }
     Ok(())
 }

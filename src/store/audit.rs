@@ -186,7 +186,7 @@ pub async fn append(tx: &mut Tx, instance: InstanceId, events: &[Event]) -> Resu
              request_id, run_id, client) VALUES ",
         );
         sql.push_rows(events.iter().map(|event| columns(instance, event)));
-        tx.execute(sql).await?;
+        tx.execute_soon(sql).await?;
         chain::await_links(tx, instance, events.iter().map(|event| event.id)).await?;
     }
     Ok(())

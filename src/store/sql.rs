@@ -70,7 +70,7 @@ impl Sql {
     /// Adds `(…)` with a placeholder for each value.
     pub fn push_list<T: Into<Bind>>(&mut self, values: impl IntoIterator<Item = T>) -> &mut Self {
         let length = self.push_values(values);
-        self.varies |= length != 1;
+        self.varies |= length > RECURRING_MAX;
         self
     }
 
@@ -100,7 +100,7 @@ impl Sql {
             self.push_values(row);
             length += 1;
         }
-        self.varies |= length != 1;
+        self.varies |= length > RECURRING_MAX;
         self
     }
 
@@ -117,7 +117,7 @@ impl Sql {
     }
 
     /// Whether the same text will come again, so that a prepared statement is worth keeping: not if
-    /// it holds a list, whose length varies, unless it is a list of one.
+    /// it holds a long list, whose length varies.
     pub(super) fn recurs(&self) -> bool {
         !self.varies
     }
@@ -144,24 +144,49 @@ impl Sql {
         if values.len() < NAMED_MAX {
             return (text, values);
         }
-        let mut parts = text.split('$');
-        let mut unnamed = parts.next().unwrap_or_default().to_owned();
-        let mut places = Vec::with_capacity(values.len());
-        for part in parts {
-            let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-            let (number, rest) = part.split_at(digits);
-            places.push(number.parse::<usize>().unwrap_or(0));
-            unnamed.push('?');
-            unnamed.push_str(rest);
+        let (text, values) = unnamed(&text, values);
+        (Cow::Owned(text), values)
+    }
+
+    /// The text and the values of several statements, of which SQLite runs one after the other.
+    pub(super) fn together(first: Vec<Self>, last: Self) -> (Cow<'static, str>, Vec<Bind>) {
+        if first.is_empty() {
+            return last.into_unnamed_parts();
         }
-        if places.iter().copied().eq(1..=values.len()) {
-            return (Cow::Owned(unnamed), values);
+        let (mut texts, mut all) = (Vec::with_capacity(first.len() + 1), Vec::new());
+        for sql in first.into_iter().chain([last]) {
+            let (text, values) = sql.into_unnamed_parts();
+            let (text, values) = unnamed(&text, values);
+            texts.push(text);
+            all.extend(values);
         }
-        let value = |place: usize| values.get(place.checked_sub(1)?).cloned();
-        let bound = places.into_iter().filter_map(value).collect();
-        (Cow::Owned(unnamed), bound)
+        (Cow::Owned(texts.join("; ")), all)
     }
 }
+
+/// A text with a `?` for each placeholder, and a value for each in the order of the text.
+fn unnamed(text: &str, values: Vec<Bind>) -> (String, Vec<Bind>) {
+    let mut parts = text.split('$');
+    let mut unnamed = parts.next().unwrap_or_default().to_owned();
+    let mut places = Vec::with_capacity(values.len());
+    for part in parts {
+        let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        let (number, rest) = part.split_at(digits);
+        places.push(number.parse::<usize>().unwrap_or(0));
+        unnamed.push('?');
+        unnamed.push_str(rest);
+    }
+    // A text without names has its values in their order.
+    if places.is_empty() || places.iter().copied().eq(1..=values.len()) {
+        return (unnamed, values);
+    }
+    let value = |place: usize| values.get(place.checked_sub(1)?).cloned();
+    let bound = places.into_iter().filter_map(value).collect();
+    (unnamed, bound)
+}
+
+/// The longest list, or the most rows, with which a text is expected to come again.
+const RECURRING_MAX: usize = 8;
 
 /// A limit that is a placeholder, up to its number.
 const BOUND_LIMIT: &str = "LIMIT $";
@@ -333,17 +358,28 @@ mod tests {
     }
 
     #[test]
-    fn only_a_list_of_one_comes_again() {
+    fn several_statements_keep_their_values_apart() {
+        let one = || Sql::new("INSERT INTO t (a, b, c) VALUES ($2, $1, $2)").bind(1).bind(2);
+        let last = Sql::new("SELECT id FROM t WHERE a = $1 LIMIT $2").bind(3).bind(4);
+        let (text, values) = Sql::together(vec![one()], last);
+        let insert = "INSERT INTO t (a, b, c) VALUES (?, ?, ?)";
+        assert_eq!(text, format!("{insert}; SELECT id FROM t WHERE a = ? LIMIT +?"));
+        assert_eq!(values, [2, 1, 2, 3, 4].map(Bind::from));
+        assert_eq!(Sql::together(Vec::new(), one()).0, one().text());
+    }
+
+    #[test]
+    fn only_a_short_list_comes_again() {
         let list = |length: i64| {
             let mut sql = Sql::new("SELECT id FROM t WHERE a IN ");
             sql.push_list(0..length).recurs()
         };
-        assert_eq!([list(0), list(1), list(2)], [false, true, false]);
+        assert_eq!([list(1), list(8), list(9)], [true, true, false]);
         let rows = |length: i64| {
             let mut sql = Sql::new("INSERT INTO t (a, b) VALUES ");
             sql.push_rows((0..length).map(|n| [Bind::from(n), Bind::from(n)])).recurs()
         };
-        assert_eq!([rows(1), rows(2)], [true, false]);
+        assert_eq!([rows(8), rows(9)], [true, false]);
     }
 
     #[test]

@@ -124,7 +124,8 @@ impl Company {
         let mut run = self.run().await;
         let puller = provision.puller(&run).await.unwrap();
         for (place, some) in documents.chunks(at_a_time).enumerate() {
-            run = puller.apply(&run, &lines(some, place * at_a_time), 0).await.unwrap();
+            let some = lines(some, place * at_a_time);
+            run = Box::pin(puller.apply(&run, &some, 0)).await.unwrap();
         }
         let run = puller.finish(&run, None).await.unwrap();
         let items = provision.report(&run, 0).await.unwrap();

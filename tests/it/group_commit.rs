@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use scimd::clock::Ids;
@@ -38,12 +39,12 @@ async fn asked<F: Future>(mut future: std::pin::Pin<&mut F>) {
 async fn who_waits_is_kept_with_who_wrote_and_nobody_is_told_before() {
     let database = Database::sqlite();
     let store = database.open().await;
-    let mut first = store.begin().await.unwrap();
+    let mut first = store.begin_small().await.unwrap();
     insert(&mut first, "first").await.unwrap();
 
-    let mut second = pin!(store.begin());
+    let mut second = pin!(store.begin_small());
     asked(second.as_mut()).await;
-    let mut third = pin!(store.begin());
+    let mut third = pin!(store.begin_small());
     asked(third.as_mut()).await;
     let mut first = pin!(first.commit());
     asked(first.as_mut()).await;
@@ -70,14 +71,14 @@ async fn who_hangs_up_while_he_waits_or_writes_hinders_nobody() {
     let database = Database::sqlite();
     let store = database.open().await;
     for round in 0..20 {
-        let mut first = store.begin().await.unwrap();
+        let mut first = store.begin_small().await.unwrap();
         insert(&mut first, &format!("first {round}")).await.unwrap();
         {
-            let mut impatient = pin!(store.begin());
+            let mut impatient = pin!(store.begin_small());
             asked(impatient.as_mut()).await;
         }
         first.commit().await.unwrap();
-        let mut second = store.begin().await.unwrap();
+        let mut second = store.begin_small().await.unwrap();
         {
             // In the middle of a statement, unless it is fast.
             let mut writing = pin!(insert(&mut second, "second"));
@@ -104,7 +105,7 @@ async fn a_crowd_of_writers_is_kept_or_refused_each_for_himself() {
             let (store, barrier) = (store.clone(), barrier.clone());
             writers.spawn(async move {
                 barrier.wait().await;
-                let mut tx = store.begin().await.unwrap();
+                let mut tx = store.begin_small().await.unwrap();
                 // Two writers each want one name; one in four gives up.
                 let name = format!("{round}-{}", writer / 2);
                 let wrote = insert(&mut tx, &name).await;
@@ -129,4 +130,62 @@ async fn a_crowd_of_writers_is_kept_or_refused_each_for_himself() {
     }
     store.close().await;
     assert!(matches!(store.begin().await, Err(StoreError::Unavailable(_))));
+}
+
+/// A batch of many rows takes as long as it takes: what others have written before is on the disk then.
+#[tokio::test]
+async fn nobody_who_has_written_waits_for_the_end_of_a_long_write() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let mut small = store.begin_small().await.unwrap();
+    insert(&mut small, "small").await.unwrap();
+    let mut long = pin!(store.begin());
+    asked(long.as_mut()).await;
+    small.commit().await.unwrap();
+    let mut long = long.await.unwrap();
+    assert_eq!(names(&store).await, ["small"]);
+
+    // Behind it others may share its commit: it is there already.
+    let mut next = pin!(store.begin_small());
+    asked(next.as_mut()).await;
+    insert(&mut long, "long").await.unwrap();
+    let mut long = pin!(long.commit());
+    asked(long.as_mut()).await;
+    let mut next = next.await.unwrap();
+    insert(&mut next, "next").await.unwrap();
+    next.commit().await.unwrap();
+    long.await.unwrap();
+    assert_eq!(names(&store).await, ["small", "long", "next"]);
+}
+
+/// The command line writes too: it waits for the lock of the file, and a server whose writers never rest must
+/// leave it some time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn another_process_gets_its_turn_while_writers_never_rest() {
+    const OURS: usize = 5;
+    let database = Database::sqlite();
+    let (server, other) = (database.open().await, database.open().await);
+    let ended = Arc::new(AtomicBool::new(false));
+    let mut writers = JoinSet::new();
+    for writer in 0..32 {
+        let (server, ended) = (server.clone(), ended.clone());
+        writers.spawn(async move {
+            let mut written = 0;
+            while !ended.load(Ordering::Relaxed) {
+                let mut tx = server.begin_small().await.unwrap();
+                insert(&mut tx, &format!("{writer}-{written}")).await.unwrap();
+                tx.commit().await.unwrap();
+                written += 1;
+            }
+            written
+        });
+    }
+    for number in 0..OURS {
+        let mut tx = other.begin().await.unwrap();
+        insert(&mut tx, &format!("other {number}")).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    ended.store(true, Ordering::Relaxed);
+    let written: usize = writers.join_all().await.into_iter().sum();
+    assert_eq!(names(&server).await.len(), written + OURS);
 }

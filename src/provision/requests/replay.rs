@@ -151,7 +151,7 @@ async fn rehearse<R: Resource>(
         Some(mut sheet) => {
             if sheet.parted.is_some() {
                 // They are more than is held at once, and not shown here; none would be a lie.
-                sheet.document.remove(R::RELATED);
+                sheet.document.shift_remove(R::RELATED);
             }
             (status, Some(Value::Object(sheet.document)))
         }

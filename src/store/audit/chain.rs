@@ -133,7 +133,7 @@ pub(super) async fn await_links(
 ) -> Result<(), StoreError> {
     let mut sql = Sql::new("INSERT INTO audit_unsealed (instance_id, event_id) VALUES ");
     sql.push_rows(events.map(|event| [Bind::from(instance), event.into()]));
-    tx.execute(sql).await.map(drop)
+    tx.execute_soon(sql).await
 }
 
 /// The next instance behind `after` that has events without links.

@@ -11,7 +11,8 @@ use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-use super::{Link, POSTGRES_OPTIONS, Pools, Store, Tx};
+use super::tx::Link;
+use super::{POSTGRES_OPTIONS, Pools, Store, Tx};
 use crate::store::row::Row;
 use crate::store::{Record, Sql, StoreError};
 

@@ -4,7 +4,8 @@
 //! What a commit costs on SQLite is the wait for the disk, whatever was written. So a writer who has
 //! said that what he wrote is to be kept hands the connection on, if somebody waits, and is told that
 //! it is kept when the last of the group has committed for all. Each stays atomic: he writes behind a
-//! savepoint, to which the group goes back when he gives up.
+//! savepoint, to which the group goes back when he gives up. Only small writes join a group: nobody is to
+//! wait for the batch of another.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,19 @@ use tokio::sync::{mpsc, oneshot};
 /// The writers that are made durable together at most.
 const GROUP_MAX: usize = 256;
 
-/// How long a group lets others join: the first of it waits for them.
+/// How long a group lets others join at most: the first of it waits for them.
 const GROUP_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// For how many times as long as a commit takes, a group lets others join: the disk is waited for in a small
+/// part of the time, and those who have been told are back with their next requests while others write.
+const COMMITS_JOINED: u32 = 8;
+
+/// How long nobody writes after [`BUSY_MAX`]: another process, such as the command line, only looks now and
+/// then whether it can.
+const REST: Duration = Duration::from_millis(2);
+
+/// How long writers go on without a rest.
+const BUSY_MAX: Duration = Duration::from_millis(100);
 
 /// The way to the writing connection.
 #[derive(Debug, Clone)]
@@ -27,9 +39,25 @@ pub(super) struct Writer {
 #[derive(Debug)]
 enum Ask {
     /// For a turn.
-    Turn(oneshot::Sender<Result<Turn, sqlx::Error>>),
+    Turn(Wanted),
     /// For the end.
     Close(oneshot::Sender<()>),
+}
+
+/// A turn that somebody waits for.
+#[derive(Debug)]
+struct Wanted {
+    give: oneshot::Sender<Result<Turn, sqlx::Error>>,
+    length: Length,
+}
+
+/// How long a turn is going to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    /// As long as the write of one request.
+    Small,
+    /// Nobody knows: who has written before is not to wait for its end.
+    Any,
 }
 
 /// The connection, for as long as somebody writes. Dropped, nothing of what was written is kept.
@@ -61,9 +89,14 @@ impl Writer {
     }
 
     /// Waits for a turn, in the order of asking; it begins in a transaction.
-    pub(super) async fn turn(&self, patience: Duration) -> Result<Turn, sqlx::Error> {
+    pub(super) async fn turn(
+        &self,
+        length: Length,
+        patience: Duration,
+    ) -> Result<Turn, sqlx::Error> {
         let (give, given) = oneshot::channel();
-        self.asks.send(Ask::Turn(give)).map_err(|_closed| sqlx::Error::PoolClosed)?;
+        let wanted = Ask::Turn(Wanted { give, length });
+        self.asks.send(wanted).map_err(|_closed| sqlx::Error::PoolClosed)?;
         let given = tokio::time::timeout(patience, given).await;
         given
             .map_err(|_late| sqlx::Error::PoolTimedOut)?
@@ -114,15 +147,12 @@ impl Drop for Turn {
 async fn serve(
     options: SqliteConnectOptions,
     connection: SqliteConnection,
-    mut asked: mpsc::UnboundedReceiver<Ask>,
+    asked: mpsc::UnboundedReceiver<Ask>,
 ) {
-    let (mut connection, mut next) = (Some(connection), None);
+    let mut queue = Queue { asked, left: None, rested: Instant::now() };
+    let (mut connection, mut commit) = (Some(connection), GROUP_TIME_MAX / COMMITS_JOINED);
     loop {
-        let ask = match next.take() {
-            Some(ask) => Some(ask),
-            None => asked.recv().await,
-        };
-        let first = match ask {
+        let first = match queue.next().await {
             Some(Ask::Turn(first)) => first,
             Some(Ask::Close(tell)) => {
                 close(connection.take()).await;
@@ -136,8 +166,56 @@ async fn serve(
             None => options.connect().await,
         };
         match ready {
-            Ok(ready) => (connection, next) = Group::new(ready).run(first, &mut asked).await,
-            Err(error) => drop(first.send(Err(error))),
+            Ok(ready) => {
+                let mut group = Group::new(ready, commit);
+                group.run(first, &mut queue).await;
+                (connection, commit) = (group.connection, group.commit);
+            }
+            Err(error) => drop(first.give.send(Err(error))),
+        }
+    }
+}
+
+/// What is asked of the writing connection.
+struct Queue {
+    asked: mpsc::UnboundedReceiver<Ask>,
+    /// What did not fit into a group.
+    left: Option<Ask>,
+    /// When nobody wrote for a while.
+    rested: Instant,
+}
+
+impl Queue {
+    /// The next in the order of asking, after a rest if one is due. `None` when nobody can ask any more.
+    async fn next(&mut self) -> Option<Ask> {
+        let is_busy = self.left.is_some() || !self.asked.is_empty();
+        if is_busy && self.rested.elapsed() >= BUSY_MAX {
+            tokio::time::sleep(REST).await;
+            self.rested = Instant::now();
+        }
+        if let Some(left) = self.left.take() {
+            return Some(left);
+        }
+        let waits = Instant::now();
+        let ask = self.asked.recv().await;
+        if waits.elapsed() >= REST {
+            self.rested = Instant::now();
+        }
+        ask
+    }
+
+    /// The next one who waits already and fits into a group.
+    fn next_for(&mut self, group: &Group) -> Option<Wanted> {
+        loop {
+            match self.asked.try_recv() {
+                // Nobody waits for it any more.
+                Ok(Ask::Turn(writer)) if writer.give.is_closed() => {}
+                Ok(Ask::Turn(writer)) if group.takes(&writer) => return Some(writer),
+                other => {
+                    self.left = other.ok();
+                    return None;
+                }
+            }
         }
     }
 }
@@ -156,88 +234,93 @@ struct Group {
     connection: Option<SqliteConnection>,
     kept: Vec<oneshot::Sender<Result<(), sqlx::Error>>>,
     begun: Instant,
-    /// Whether there is a savepoint behind what is kept, as there is from the beginning.
-    marked: bool,
+    /// How long a commit has taken lately.
+    commit: Duration,
 }
 
 impl Group {
-    fn new(connection: SqliteConnection) -> Self {
+    fn new(connection: SqliteConnection, commit: Duration) -> Self {
         let connection = Some(connection);
-        Self { connection, kept: Vec::new(), begun: Instant::now(), marked: true }
+        Self { connection, kept: Vec::new(), begun: Instant::now(), commit }
     }
 
-    /// Gives turns to one writer and to those who wait behind him, and commits. The connection, if it can
-    /// be used again, and what was asked of it meanwhile and not done.
-    async fn run(
-        mut self,
-        first: oneshot::Sender<Result<Turn, sqlx::Error>>,
-        asked: &mut mpsc::UnboundedReceiver<Ask>,
-    ) -> (Option<SqliteConnection>, Option<Ask>) {
+    /// Gives turns to one writer and to those who wait behind him, and commits.
+    async fn run(&mut self, first: Wanted, queue: &mut Queue) {
         if let Err(error) = self.say("BEGIN IMMEDIATE; SAVEPOINT turn").await {
             // Nobody else was told anything yet.
-            let _gone = first.send(Err(error));
-            return (None, None);
+            let _gone = first.give.send(Err(error));
+            return;
         }
         self.begun = Instant::now();
-        let (mut wanted, mut left) = (Some(first), None);
+        let mut wanted = Some(first);
         while let Some(writer) = wanted.take() {
-            if let Err(error) = self.turn(writer).await {
-                self.fail(&error);
-                return (None, left);
+            let mut done = self.turn(writer).await;
+            if done.is_ok() {
+                wanted = queue.next_for(self);
             }
-            if self.is_open() {
-                match asked.try_recv() {
-                    Ok(Ask::Turn(writer)) => wanted = Some(writer),
-                    Ok(close) => left = Some(close),
-                    Err(_) => {}
-                }
+            if wanted.is_some() {
+                done = self.mark().await;
+            }
+            if let Err(error) = done {
+                queue.left = wanted.map(Ask::Turn);
+                return self.fail(&error);
             }
         }
-        // Who gave up alone leaves nothing to commit.
-        let word = if self.kept.is_empty() { "ROLLBACK" } else { "COMMIT" };
-        match self.say(word).await {
-            Ok(()) => self.kept.drain(..).for_each(|kept| drop(kept.send(Ok(())))),
-            Err(error) => self.fail(&error),
+        let ended = if self.kept.is_empty() {
+            // Who gave up alone leaves nothing to commit.
+            self.say("ROLLBACK").await
+        } else {
+            self.commit().await
+        };
+        if let Err(error) = ended {
+            self.fail(&error);
         }
-        (self.connection, left)
     }
 
-    fn is_open(&self) -> bool {
-        self.kept.len() < GROUP_MAX && self.begun.elapsed() < GROUP_TIME_MAX
+    /// Makes durable what is kept, and tells it.
+    async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        let start = Instant::now();
+        self.say("COMMIT").await?;
+        // One that had nothing to write says little.
+        self.commit = (self.commit + start.elapsed()) / 2;
+        self.kept.drain(..).for_each(|kept| drop(kept.send(Ok(()))));
+        Ok(())
+    }
+
+    /// Whether a writer may join.
+    fn takes(&self, writer: &Wanted) -> bool {
+        let is_small = writer.length == Length::Small;
+        let time = GROUP_TIME_MAX.min(self.commit * COMMITS_JOINED);
+        is_small && self.kept.len() < GROUP_MAX && self.begun.elapsed() < time
     }
 
     /// Lets one writer write behind what the others have written.
-    async fn turn(
-        &mut self,
-        writer: oneshot::Sender<Result<Turn, sqlx::Error>>,
-    ) -> Result<(), sqlx::Error> {
-        if !self.marked {
-            self.say("SAVEPOINT turn").await?;
-            self.marked = true;
-        }
+    async fn turn(&mut self, writer: Wanted) -> Result<(), sqlx::Error> {
         let (back, given_back) = oneshot::channel();
         let Some(connection) = self.connection.take() else {
             return Err(sqlx::Error::WorkerCrashed);
         };
         // Who no longer waits drops the turn, and so gives it back.
-        drop(writer.send(Ok(Turn { held: Some((connection, back)) })));
+        drop(writer.give.send(Ok(Turn { held: Some((connection, back)) })));
         let (connection, end) = given_back.await.map_err(|_lost| sqlx::Error::WorkerCrashed)?;
         self.connection = Some(connection);
         match end {
-            // Both fail where SQLite has ended the transaction by itself, as it does when the disk is full.
-            End::Keep(tell) => {
-                self.kept.push(tell);
-                self.say("RELEASE SAVEPOINT turn").await?;
-                self.marked = false;
-            }
+            End::Keep(tell) => self.kept.push(tell),
             End::GiveUp => self.say("ROLLBACK TO SAVEPOINT turn").await?,
         }
         Ok(())
     }
 
+    /// Puts the savepoint behind what is kept. It fails, as the commit does, where SQLite has ended the
+    /// transaction by itself, which it does when the disk is full.
+    async fn mark(&mut self) -> Result<(), sqlx::Error> {
+        self.say("RELEASE SAVEPOINT turn; SAVEPOINT turn").await
+    }
+
     async fn say(&mut self, words: &'static str) -> Result<(), sqlx::Error> {
         let Some(connection) = &mut self.connection else { return Err(sqlx::Error::WorkerCrashed) };
-        let said = sqlx::raw_sql(words).execute(connection).await;
+        // As a query, because what is said is said again: it is prepared once.
+        let said = sqlx::query(words).execute(connection).await;
         if said.is_err() {
             // Closing it makes the database give up what is open.
             self.connection = None;
