@@ -205,7 +205,7 @@ async fn pull(url: &str, folder: &Path, rows: i64, step: &str) -> Result<Duratio
 struct Bare([Bind; COLUMNS]);
 
 impl Record for Bare {
-    fn read(row: &Row) -> std::result::Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> std::result::Result<Self, StoreError> {
         let id = |column| row.get::<Option<Uuid>>(column).map(Bind::Uuid);
         let text = |column| row.get::<Option<String>>(column).map(Bind::Text);
         let integer = |column| row.get::<Option<i64>>(column).map(Bind::Integer);

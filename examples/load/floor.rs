@@ -2,4 +2,5 @@
 
 pub(crate) mod database;
 pub(crate) mod http;
+mod link;
 mod statements;

@@ -18,10 +18,11 @@ use crate::scim::fold::fold;
 pub const TABLE: Table = Table {
     select: "SELECT r.id, r.connection_id, r.user_name, r.external_id, r.display_name, \
              r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
-             r.document, r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, \
-             r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, \
-             r.fields, r.local_fields, r.in_source, \
-             r.suspension_held_at, r.deletion_held_at FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
+             r.manager_wait, r.document, r.version, r.created_at, r.modified_at, r.deleted_at, \
+             r.in_scope, r.hand, r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, \
+             r.missing, r.fields, r.local_fields, r.in_source, r.suspension_held_at, \
+             r.deletion_held_at FROM accounts r \
+             WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
     count: "SELECT COUNT(*) AS n FROM accounts r WHERE r.instance_id = $1 AND r.deleted_at IS NULL",
 };
 
@@ -29,21 +30,21 @@ pub const TABLE: Table = Table {
 pub const TOMBSTONE_TABLE: Table = Table {
     select: "SELECT r.id, r.connection_id, r.user_name, r.external_id, r.display_name, \
              r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
-             r.document, r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, \
-             r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, \
-             r.fields, r.local_fields, r.in_source, \
-             r.suspension_held_at, r.deletion_held_at FROM accounts r \
+             r.manager_wait, r.document, r.version, r.created_at, r.modified_at, r.deleted_at, \
+             r.in_scope, r.hand, r.hand_at, r.hand_overtaken_at, r.protected, r.queued_at, \
+             r.missing, r.fields, r.local_fields, r.in_source, r.suspension_held_at, \
+             r.deletion_held_at FROM accounts r \
              WHERE r.instance_id = $1 AND r.deleted_at IS NOT NULL",
     count: "SELECT COUNT(*) AS n FROM accounts r WHERE r.instance_id = $1 \
             AND r.deleted_at IS NOT NULL",
 };
 
 impl Record for Account {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        // In the order of the columns, which is how they are found fast.
         Ok(Self {
             id: row.get("id")?,
             connection: row.get("connection_id")?,
-            document: row.get("document")?,
             user_name: row.get("user_name")?,
             external_id: row.get("external_id")?,
             display_name: row.get("display_name")?,
@@ -51,33 +52,34 @@ impl Record for Account {
             active: row.get("active")?,
             status: row.get("status")?,
             reason: row.get("status_reason")?,
+            manager: ManagerLink {
+                sent: row.get("manager_ref")?,
+                account: row.get("manager_id")?,
+                waits: row.get("manager_wait")?,
+            },
+            document: row.get("document")?,
+            version: row.get("version")?,
+            created_at: row.get("created_at")?,
+            modified_at: row.get("modified_at")?,
+            deleted_at: row.get("deleted_at")?,
             in_scope: row.get("in_scope")?,
-            in_source: row.get("in_source")?,
             hand: hand(row)?,
             protected: row.get("protected")?,
             queued_at: row.get("queued_at")?,
             missing: row.get("missing")?,
             fields: row.get("fields")?,
             local_fields: row.get("local_fields")?,
-            manager: ManagerLink {
-                sent: row.get("manager_ref")?,
-                account: row.get("manager_id")?,
-                waits: row.get("manager_wait")?,
-            },
-            version: row.get("version")?,
-            created_at: row.get("created_at")?,
-            modified_at: row.get("modified_at")?,
-            deleted_at: row.get("deleted_at")?,
+            in_source: row.get("in_source")?,
             suspension_held_at: row.get("suspension_held_at")?,
             deletion_held_at: row.get("deletion_held_at")?,
         })
     }
 }
 
-fn hand(row: &Row) -> Result<Option<Hand>, StoreError> {
+fn hand(row: &Row<'_>) -> Result<Option<Hand>, StoreError> {
     let Some(word) = row.get("hand")? else { return Ok(None) };
-    let overtaken_at = row.get("hand_overtaken_at")?;
-    Ok(Some(Hand { word, at: row.get("hand_at")?, overtaken_at }))
+    let at = row.get("hand_at")?;
+    Ok(Some(Hand { word, at, overtaken_at: row.get("hand_overtaken_at")? }))
 }
 
 /// Keeps new accounts, unless a live one holds the user name of one of them: then that one is not kept and
@@ -344,7 +346,7 @@ async fn insert_emails(
             "INSERT INTO account_emails (instance_id, account_id, position, value_key) VALUES ",
         );
         sql.push_rows(rows.iter().cloned());
-        tx.execute_soon(sql).await?;
+        tx.execute(sql).await?;
     }
     Ok(())
 }
@@ -436,7 +438,7 @@ impl Listed {
 }
 
 impl Record for Listed {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("id")?,
             user_name_key: row.get("user_name_key")?,

@@ -5,7 +5,7 @@ use super::{BATCH_MAX, Sql, StoreError, Tx};
 use crate::directory::{AccountId, Alias, InstanceId, Timestamp};
 
 impl Record for Alias {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             account: row.get("account_id")?,
             name: row.get("name")?,
@@ -74,7 +74,7 @@ pub struct Former {
 }
 
 impl Record for Former {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { key: row.get("name_key")?, account: row.get("account_id")? })
     }
 }

@@ -141,7 +141,7 @@ pub struct Event {
 }
 
 impl Record for Event {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let json = |column| -> Result<Option<Value>, StoreError> {
             let text: Option<String> = row.get(column)?;
             text.map(|text| serde_json::from_str(&text))
@@ -186,7 +186,7 @@ pub async fn append(tx: &mut Tx, instance: InstanceId, events: &[Event]) -> Resu
              request_id, run_id, client) VALUES ",
         );
         sql.push_rows(events.iter().map(|event| columns(instance, event)));
-        tx.execute_soon(sql).await?;
+        tx.execute(sql).await?;
         chain::await_links(tx, instance, events.iter().map(|event| event.id)).await?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::directory::{Approval, ApprovalId, ApprovalState, ConnectionId, Instan
 use crate::scim::fold::fold;
 
 impl Record for Approval {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("id")?,
             connection: row.get("connection_id")?,

@@ -9,7 +9,7 @@ use crate::directory::{
 use serde_json::{Value, json};
 
 impl Record for Connection {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("id")?,
             instance: row.get("instance_id")?,
@@ -25,7 +25,7 @@ impl Record for Connection {
 }
 
 impl Record for ConnectionSettings {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             scope: row.get("scope")?,
             pick_up: row.get("pick_up")?,

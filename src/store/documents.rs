@@ -22,7 +22,7 @@ pub struct Document {
 }
 
 impl Record for Document {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             name: row.get("name")?,
             version: row.get("version")?,
@@ -37,7 +37,7 @@ impl Record for Document {
 struct Part(Vec<u8>);
 
 impl Record for Part {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         row.get("content").map(Self)
     }
 }

@@ -80,7 +80,7 @@ pub struct Fresh {
 }
 
 impl Record for Exchange {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("id")?,
             at: row.get("at")?,
@@ -103,7 +103,7 @@ impl Record for Exchange {
 }
 
 impl Record for Whole {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             exchange: Exchange::read(row)?,
             request: Body {
@@ -359,7 +359,7 @@ pub async fn purge(
 struct Name(String);
 
 impl Record for Name {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         row.get("name_key").map(Self)
     }
 }
@@ -432,7 +432,7 @@ fn blank(instance: InstanceId, at: Timestamp) -> Sql {
 struct Days(RequestDays);
 
 impl Record for Days {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         row.get("requests_days").map(Self)
     }
 }

@@ -23,7 +23,7 @@ pub struct Step {
 }
 
 impl Record for Step {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             position: row.get("position")?,
             hash: row.get("hash")?,
@@ -60,7 +60,7 @@ pub struct About {
 }
 
 impl Record for About {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             event: row.get("id")?,
             target_kind: row.get("target_kind")?,
@@ -178,7 +178,7 @@ pub struct Belongs {
 }
 
 impl Record for Belongs {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             group: row.get("group_id")?,
             member: row.get("member_id")?,
@@ -242,7 +242,7 @@ pub struct Listed {
 }
 
 impl Record for Listed {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("member_id")?,
             kind: row.get("member_kind")?,

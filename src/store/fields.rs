@@ -16,7 +16,7 @@ pub struct Field {
 }
 
 impl Record for Field {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             name: row.get("name")?,
             label: row.get("label")?,

@@ -29,7 +29,7 @@ pub const TOMBSTONE_TABLE: Table = Table {
 };
 
 impl Record for Group {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("id")?,
             connection: row.get("connection_id")?,

@@ -83,7 +83,7 @@ pub struct Total {
 }
 
 impl Record for Total {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { total: row.get("total")?, counted_at: row.get("counted_at")? })
     }
 }
@@ -152,7 +152,7 @@ pub struct People {
 }
 
 impl Record for People {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             may_enter: row.get("may_enter")?,
             suspended: row.get("suspended")?,
@@ -210,7 +210,7 @@ struct Held {
 }
 
 impl Record for Held {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { first: row.get("first")?, second: row.get("second")?, since: row.get("since")? })
     }
 }

@@ -125,7 +125,7 @@ pub struct HeldMember {
 }
 
 impl Record for HeldMember {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("member_id")?,
             kind: row.get("member_kind")?,
@@ -162,7 +162,7 @@ pub async fn held_members(
 struct Known(MemberId, MemberKind);
 
 impl Record for Known {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self(row.get("id")?, row.get("kind")?))
     }
 }

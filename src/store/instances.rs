@@ -20,7 +20,7 @@ pub struct Instance {
 }
 
 impl Record for Instance {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("id")?,
             tenant: row.get("tenant_id")?,
@@ -56,7 +56,7 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<Instance>, StoreError> {
 struct Kept(Retention);
 
 impl Record for Kept {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         row.get("retention_days").map(Self)
     }
 }

@@ -55,7 +55,7 @@ pub struct KeyAndConnection {
 }
 
 impl Record for ApiKey {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("id")?,
             instance: row.get("instance_id")?,
@@ -72,7 +72,7 @@ impl Record for ApiKey {
 }
 
 impl Record for KeyAndConnection {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             key: ApiKey::read(row)?,
             kind: row.get("kind")?,

@@ -8,7 +8,7 @@ use super::{Sql, StoreError, Tx};
 use crate::directory::{ConnectionId, InstanceId, Licence, Scope};
 
 impl Record for Licence {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             seats_max: row.get("seats_max")?,
             seats_taken: row.get("seats_taken")?,
@@ -27,7 +27,7 @@ pub struct Terms {
 }
 
 impl Record for Terms {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let scope: Option<Scope> = row.get("scope")?;
         let limit: Option<i64> = row.get("seats_max")?;
         Ok(Self { scope: scope.unwrap_or(Scope::All), is_limited: limit.is_some() })

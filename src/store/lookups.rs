@@ -18,7 +18,7 @@ pub struct Entry {
 }
 
 impl Record for Entry {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { value: row.get("value")?, result: row.get("result")? })
     }
 }
@@ -47,7 +47,7 @@ pub struct TableSize {
 }
 
 impl Record for TableSize {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { name: row.get("name")?, entries: row.get("n")? })
     }
 }
@@ -66,7 +66,7 @@ pub struct Unmatched {
 }
 
 impl Record for Unmatched {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             table: row.get("name")?,
             value: row.get("value")?,
@@ -198,7 +198,7 @@ struct Miss {
 }
 
 impl Record for Miss {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             account: row.get("account_id")?,
             table: row.get("name")?,

@@ -78,7 +78,7 @@ pub struct Named {
 }
 
 impl Record for Named {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let kind = match row.get::<i64>("kind")? {
             1 => ReferenceKind::Id,
             2 => ReferenceKind::ExternalId,
@@ -187,7 +187,7 @@ pub struct Reference {
 }
 
 impl Record for Reference {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { connection: row.get("connection_id")?, sent: row.get("manager_ref")? })
     }
 }

@@ -23,7 +23,7 @@ pub struct MappingVersion {
 }
 
 impl Record for MappingVersion {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             version: row.get("version")?,
             mapping: mapping(row)?,
@@ -34,7 +34,7 @@ impl Record for MappingVersion {
     }
 }
 
-fn mapping(row: &Row) -> Result<Mapping, StoreError> {
+fn mapping(row: &Row<'_>) -> Result<Mapping, StoreError> {
     let text: String = row.get("rows")?;
     serde_json::from_str(&text)
         .map_err(|error| StoreError::Corrupt { column: "rows", reason: error.to_string() })
@@ -104,7 +104,7 @@ pub struct Mapped {
 }
 
 impl Record for Mapped {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { connection: row.get("name")?, mapping: mapping(row)? })
     }
 }

@@ -26,7 +26,7 @@ pub struct Member {
 }
 
 impl Record for Member {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             group: row.get("group_id")?,
             id: row.get("member_id")?,
@@ -48,7 +48,7 @@ pub struct Belonging {
 }
 
 impl Record for Belonging {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             member: row.get("member_id")?,
             group: row.get("group_id")?,
@@ -60,7 +60,7 @@ impl Record for Belonging {
 struct Known(MemberId, MemberKind);
 
 impl Record for Known {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self(row.get("id")?, row.get("kind")?))
     }
 }
@@ -321,7 +321,7 @@ pub struct Nesting {
 }
 
 impl Record for Nesting {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             group: row.get("group_id")?,
             member: row.get("member_id")?,
@@ -344,7 +344,7 @@ pub struct Reached {
 }
 
 impl Record for Reached {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("id")?,
             user_name: row.get("user_name")?,

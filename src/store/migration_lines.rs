@@ -16,7 +16,7 @@ pub struct Placed {
 }
 
 impl Record for Placed {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let connection: Option<ConnectionId> = row.get("connection_id")?;
         let target = match (row.get("moves")?, connection) {
             (false, _) => Target::Stays,
@@ -116,7 +116,7 @@ pub struct Keyed {
 }
 
 impl Record for Keyed {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let person = Person {
             id: row.get("id")?,
             user_name: row.get("user_name")?,

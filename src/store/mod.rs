@@ -53,6 +53,9 @@ pub use waist::{Reached, Store, Tx};
 /// The values that one `IN` list or one multi-row `INSERT` holds at most; longer lists are cut.
 pub const BATCH_MAX: usize = 500;
 
+/// What a driver said.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// How a statement can fail.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -61,7 +64,7 @@ pub enum StoreError {
     Conflict,
     /// The database could not order this transaction among others; doing it again will help.
     #[error("the transaction must be repeated")]
-    Contention(#[source] sqlx::Error),
+    Contention(#[source] Cause),
     /// The row is no longer in the version that was read; doing it again will help.
     #[error("the row has changed since it was read")]
     Stale,
@@ -71,7 +74,7 @@ pub enum StoreError {
     SeatsBusy,
     /// The database cannot be reached, is read-only or full; nothing was kept.
     #[error("the database is not available")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Cause),
     /// A row holds what no writer of scimd puts there.
     #[error("column {column} holds something unreadable: {reason}")]
     Corrupt {
@@ -85,7 +88,7 @@ pub enum StoreError {
     Migration(#[source] sqlx::migrate::MigrateError),
     /// Anything else: a fault of a statement.
     #[error("a statement failed")]
-    Database(#[source] sqlx::Error),
+    Database(#[source] Cause),
 }
 
 /// PostgreSQL's words for "cannot keep or serve anything now": connection trouble (class 08),
@@ -97,7 +100,7 @@ const POSTGRES_UNAVAILABLE: &[&str] = &["08", "53", "57P", "57014", "25P03", "58
 const POSTGRES_CONTENTION: &[&str] = &["40001", "40P01", "55P03"];
 
 /// SQLite's primary result codes for the same: busy, locked, read-only, I/O error, full, cannot open.
-const SQLITE_UNAVAILABLE: &[i64] = &[5, 6, 8, 10, 13, 14];
+const SQLITE_UNAVAILABLE: &[i32] = &[5, 6, 8, 10, 13, 14];
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
@@ -109,26 +112,26 @@ impl From<sqlx::Error> for StoreError {
                 // SQLSTATEs have five characters, SQLite's extended result codes at most four.
                 if code.len() == 5 {
                     if starts(POSTGRES_CONTENTION) {
-                        return Self::Contention(error);
+                        return Self::Contention(error.into());
                     }
                     if starts(POSTGRES_UNAVAILABLE) {
-                        return Self::Unavailable(error);
+                        return Self::Unavailable(error.into());
                     }
                 } else if code
-                    .parse::<i64>()
+                    .parse::<i32>()
                     .is_ok_and(|code| SQLITE_UNAVAILABLE.contains(&(code & 0xff)))
                 {
-                    return Self::Unavailable(error);
+                    return Self::Unavailable(error.into());
                 }
-                Self::Database(error)
+                Self::Database(error.into())
             }
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
-            _ => Self::Database(error),
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error.into()),
+            _ => Self::Database(error.into()),
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct PageId<'p> {
 struct Mark(String);
 
 impl Record for Mark {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self(row.get("mark")?))
     }
 }

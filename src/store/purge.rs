@@ -20,7 +20,7 @@ pub struct Gone {
 }
 
 impl Record for Gone {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.get("id")?,
             name: row.get("name")?,
@@ -249,7 +249,7 @@ async fn remove<const N: usize>(
 struct Named(ConnectionId, GroupId);
 
 impl Record for Named {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self(row.get("connection_id")?, row.get("group_id")?))
     }
 }

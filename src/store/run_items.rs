@@ -24,7 +24,7 @@ pub struct Item {
 }
 
 impl Record for Item {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             outcome: row.get("outcome")?,
             line: row.get("line")?,

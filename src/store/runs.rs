@@ -140,7 +140,7 @@ pub struct Pace {
 }
 
 impl Record for Run {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let kind: RunKind = row.get("kind")?;
         let (pull, task) = if kind.is_pull() {
             (row.get::<Option<Stored<Pull>>>("detail")?.map(|pull| pull.0), None)

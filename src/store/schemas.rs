@@ -22,7 +22,7 @@ pub struct Definition {
 }
 
 impl Record for Definition {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let text: String = row.get("definition")?;
         let corrupt = |reason: String| StoreError::Corrupt { column: "definition", reason };
         let definition = serde_json::from_str(&text).map_err(|error| corrupt(error.to_string()))?;
@@ -43,7 +43,7 @@ struct Part {
 }
 
 impl Record for Part {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let definition = match row.get::<Option<String>>("definition")? {
             Some(_) => Some(Definition::read(row)?),
             None => None,

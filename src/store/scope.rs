@@ -206,7 +206,7 @@ impl Ways {
 struct Belongs(MemberId, MemberId);
 
 impl Record for Belongs {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self(row.get("member_id")?, row.get("group_id")?))
     }
 }
@@ -214,7 +214,7 @@ impl Record for Belongs {
 struct Named(ConnectionId, GroupId);
 
 impl Record for Named {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self(row.get("connection_id")?, row.get("group_id")?))
     }
 }

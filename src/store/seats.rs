@@ -30,7 +30,7 @@ pub struct Seats {
 }
 
 impl Record for Seats {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { taken: row.get("taken")?, waiting: row.get("waiting")? })
     }
 }

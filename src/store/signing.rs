@@ -19,7 +19,7 @@ pub struct SigningKey {
 }
 
 impl Record for SigningKey {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { id: row.get("id")?, secret: row.get("secret")? })
     }
 }

@@ -29,7 +29,7 @@ pub struct Source {
 }
 
 impl Record for Source {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             instance: row.get("instance_id")?,
             connection: row.get("connection_id")?,

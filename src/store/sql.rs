@@ -147,21 +147,6 @@ impl Sql {
         let (text, values) = unnamed(&text, values);
         (Cow::Owned(text), values)
     }
-
-    /// The text and the values of several statements, of which SQLite runs one after the other.
-    pub(super) fn together(first: Vec<Self>, last: Self) -> (Cow<'static, str>, Vec<Bind>) {
-        if first.is_empty() {
-            return last.into_unnamed_parts();
-        }
-        let (mut texts, mut all) = (Vec::with_capacity(first.len() + 1), Vec::new());
-        for sql in first.into_iter().chain([last]) {
-            let (text, values) = sql.into_unnamed_parts();
-            let (text, values) = unnamed(&text, values);
-            texts.push(text);
-            all.extend(values);
-        }
-        (Cow::Owned(texts.join("; ")), all)
-    }
 }
 
 /// A text with a `?` for each placeholder, and a value for each in the order of the text.
@@ -355,17 +340,6 @@ mod tests {
         let (text, values) = sql.into_unnamed_parts();
         assert_eq!(text, "SELECT id FROM t WHERE a = $1 LIMIT +$2");
         assert_eq!(values, [Bind::from(1), Bind::from(2)]);
-    }
-
-    #[test]
-    fn several_statements_keep_their_values_apart() {
-        let one = || Sql::new("INSERT INTO t (a, b, c) VALUES ($2, $1, $2)").bind(1).bind(2);
-        let last = Sql::new("SELECT id FROM t WHERE a = $1 LIMIT $2").bind(3).bind(4);
-        let (text, values) = Sql::together(vec![one()], last);
-        let insert = "INSERT INTO t (a, b, c) VALUES (?, ?, ?)";
-        assert_eq!(text, format!("{insert}; SELECT id FROM t WHERE a = ? LIMIT +?"));
-        assert_eq!(values, [2, 1, 2, 3, 4].map(Bind::from));
-        assert_eq!(Sql::together(Vec::new(), one()).0, one().text());
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct Tenant {
 }
 
 impl Record for Tenant {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { id: row.get("id")?, name: row.get("name")?, created_at: row.get("created_at")? })
     }
 }

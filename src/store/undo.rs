@@ -34,7 +34,7 @@ pub async fn rows<T: Record>(
 struct Known(MemberId, MemberKind);
 
 impl Record for Known {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self(row.get("id")?, row.get("kind")?))
     }
 }
@@ -64,7 +64,7 @@ pub async fn known(
 struct Present(MemberId);
 
 impl Record for Present {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         row.get("member_id").map(Self)
     }
 }

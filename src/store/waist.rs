@@ -1,6 +1,9 @@
 //! The narrow waist: the only place that knows there are two drivers.
 
 mod locks;
+mod postgres;
+mod readers;
+mod sqlite;
 mod standby;
 mod trace;
 mod tx;
@@ -11,38 +14,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 pub use self::locks::{Nesting, StillTable};
+use self::postgres::Postgres;
+use self::readers::Readers;
+use self::sqlite::{BUSY_TIMEOUT, File, Length, Sqlite};
 pub use self::standby::Reached;
 use self::standby::Standby;
 use self::tx::Link;
 pub use self::tx::Tx;
-use self::writer::{Length, Writer};
+use self::writer::Writer;
 pub use super::dialect::Dialect;
 use super::{StoreError, migrations};
 
 /// How long a request waits for a connection before it is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pages of 4 KiB after which SQLite carries the log of its writes over into the database: whoever
-/// commits does that, so not after each few commits.
-const WAL_PAGES: &str = "4000";
-
-/// The memory of the connection that writes, in negative KiB: what a group of writers changes is not to
-/// leave it before their commit.
-const WRITER_CACHE: &str = "-16384";
-
 /// How long a connection to PostgreSQL may have been idle and is trusted to be alive.
 const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(1);
-
-/// How long a SQLite writer waits for another process. One that never rests lets others in only now and
-/// then.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How every PostgreSQL session runs: commits are on disk before they are acknowledged; nobody waits
 /// for a lock, or holds one while doing nothing, longer than a client would wait for its answer.
@@ -73,7 +65,7 @@ struct Shared {
 enum Pools {
     /// SQLite has one writer at a time; one connection for writing makes the queue fair.
     Sqlite {
-        read: SqlitePool,
+        read: Readers,
         write: Writer,
     },
     Postgres(PgPool),
@@ -112,15 +104,10 @@ impl Store {
                 })
                 .connect_with(options)
                 .await?;
+            migrations::postgres().run(&pool).await.map_err(StoreError::Migration)?;
             Pools::Postgres(pool)
         };
-        let store = Self { pools, standby: None, shared };
-        match &store.pools {
-            Pools::Sqlite { read, .. } => migrations::sqlite().run(read).await,
-            Pools::Postgres(pool) => migrations::postgres().run(pool).await,
-        }
-        .map_err(StoreError::Migration)?;
-        Ok(store)
+        Ok(Self { pools, standby: None, shared })
     }
 
     async fn open_sqlite(url: &str, connections_max: u32) -> Result<Pools, StoreError> {
@@ -129,24 +116,22 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .pragma("wal_autocheckpoint", WAL_PAGES);
-        let write = Writer::open(options.clone().pragma("cache_size", WRITER_CACHE)).await?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(connections_max)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            // It is a file of this machine: what would a ping find out?
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await?;
-        Ok(Pools::Sqlite { read, write })
+            .busy_timeout(BUSY_TIMEOUT);
+        let mut connection = options.connect().await?;
+        migrations::sqlite().run(&mut connection).await.map_err(StoreError::Migration)?;
+        let file = File::at(options.get_filename());
+        let write = Writer::open(file.clone()).await?;
+        connection.close().await?;
+        Ok(Pools::Sqlite { read: Readers::of(file, connections_max), write })
     }
 
     /// A connection for statements that change nothing.
     pub async fn read(&self) -> Result<Tx, StoreError> {
         let link = match &self.pools {
-            Pools::Sqlite { read, .. } => Link::SqliteRead(read.acquire().await?),
-            Pools::Postgres(pool) => Link::PostgresRead(pool.acquire().await?),
+            Pools::Sqlite { read, .. } => {
+                Link::Sqlite(Sqlite::Read(read.take(ACQUIRE_TIMEOUT).await?))
+            }
+            Pools::Postgres(pool) => Link::Postgres(Postgres::Read(pool.acquire().await?)),
         };
         Ok(self.tx(link))
     }
@@ -155,11 +140,16 @@ impl Store {
     /// long: neither database can clear away what it still sees.
     pub async fn snapshot(&self) -> Result<Tx, StoreError> {
         let link = match &self.pools {
-            Pools::Sqlite { read, .. } => Link::SqliteSnapshot(read.begin().await?),
+            Pools::Sqlite { read, .. } => {
+                let mut reader = read.take(ACQUIRE_TIMEOUT).await?;
+                reader.begin().await?;
+                Link::Sqlite(Sqlite::Read(reader))
+            }
             Pools::Postgres(pool) => {
-                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                let words = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
                 let pool = pool.clone();
-                Link::PostgresWrite(whole(async move { pool.begin_with(begin).await }).await?)
+                let begun = whole(async move { pool.begin_with(words).await }).await?;
+                Link::Postgres(Postgres::Write(begun))
             }
         };
         Ok(self.tx(link))
@@ -172,7 +162,7 @@ impl Store {
     }
 
     /// The same for who writes as little as one request does: on SQLite he shares a commit with others who wait,
-    /// and they wait for each other.
+    /// they wait for each other, and the thread that asks writes.
     pub async fn begin_small(&self) -> Result<Tx, StoreError> {
         self.begin_for(Length::Small).await
     }
@@ -184,12 +174,12 @@ impl Store {
                     Length::Small => ACQUIRE_TIMEOUT,
                     Length::Any => BUSY_TIMEOUT,
                 };
-                Link::SqliteWrite(write.turn(length, patience).await?)
+                Link::Sqlite(Sqlite::Write(write.turn(length, patience).await?))
             }
             Pools::Postgres(pool) => {
                 let pool = pool.clone();
                 let begun = whole(async move { pool.begin().await }).await;
-                Link::PostgresWrite(self.shared.seen(begun)?)
+                Link::Postgres(Postgres::Write(self.shared.seen(begun)?))
             }
         };
         Ok(self.tx(link))

@@ -7,8 +7,9 @@ use std::task::Poll;
 
 use scimd::clock::Ids;
 use scimd::directory::{TenantId, Timestamp};
+use scimd::store::row::Count;
 use scimd::store::tenants::{self, Tenant};
-use scimd::store::{Store, StoreError, Tx};
+use scimd::store::{Sql, Store, StoreError, Tx};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -188,4 +189,63 @@ async fn another_process_gets_its_turn_while_writers_never_rest() {
     ended.store(true, Ordering::Relaxed);
     let written: usize = writers.join_all().await.into_iter().sum();
     assert_eq!(names(&server).await.len(), written + OURS);
+}
+
+/// Numbers up to a limit: as long as one likes.
+const COUNT: &str = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1) \
+                     SELECT COUNT(*) AS n FROM numbers";
+
+/// What is read turns out to be long and is done by another thread, from the beginning.
+#[tokio::test]
+async fn a_long_read_takes_nothing_from_the_transaction_it_is_in() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let mut tx = store.begin_small().await.unwrap();
+    insert(&mut tx, "before").await.unwrap();
+    for limit in [10, 300_000, 10] {
+        let count = tx.fetch_optional::<Count>(Sql::new(COUNT).bind(limit)).await.unwrap();
+        assert_eq!(count.unwrap().0, limit);
+    }
+    insert(&mut tx, "after").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(names(&store).await, ["before", "after"]);
+}
+
+/// A client that hangs up leaves nobody at work for it, and its connection to others: closing waits for all.
+#[tokio::test]
+async fn who_hangs_up_while_he_reads_leaves_nothing_running() {
+    let database = Database::sqlite();
+    let store = Store::open(&database.url, 1).await.unwrap();
+    for _ in 0..20 {
+        let mut tx = store.read().await.unwrap();
+        {
+            let endless = Sql::new(COUNT).bind(i64::MAX);
+            let mut reading = pin!(tx.fetch_optional::<Count>(endless));
+            asked(reading.as_mut()).await;
+        }
+        drop(tx);
+        assert!(names(&store).await.is_empty());
+    }
+    store.close().await;
+}
+
+/// A batch that nobody waits for any more is not kept, and who writes next waits for its end.
+#[tokio::test]
+async fn who_hangs_up_in_a_long_write_hinders_nobody() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    for round in 0..5 {
+        let mut long = store.begin().await.unwrap();
+        {
+            let mut writing = pin!(insert(&mut long, "long"));
+            asked(writing.as_mut()).await;
+        }
+        let mut next = pin!(store.begin_small());
+        asked(next.as_mut()).await;
+        drop(long);
+        let mut next = next.await.unwrap();
+        insert(&mut next, &format!("next {round}")).await.unwrap();
+        next.commit().await.unwrap();
+    }
+    assert_eq!(names(&store).await.len(), 5);
 }

@@ -165,7 +165,7 @@ both! {
     async fn commits_are_synchronous(database) {
         struct Setting(String);
         impl Record for Setting {
-            fn read(row: &Row) -> Result<Self, StoreError> {
+            fn read(row: &Row<'_>) -> Result<Self, StoreError> {
                 let number = row.get::<i64>("synchronous").map(|number| number.to_string());
                 number.or_else(|_| row.get("synchronous_commit")).map(Self)
             }

@@ -1,15 +1,11 @@
 //! The floor for the database: the statements of a request, prepared, by the same driver, and nothing else.
 
-use std::str::FromStr as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use scimd::clock::Clock;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::task::JoinSet;
 
 use super::super::client::{Pace, Tally};
@@ -18,7 +14,8 @@ use super::super::people::Population;
 use super::super::report::Row;
 use super::super::workloads::Plan;
 use super::super::world::World;
-use super::statements::{self, Bind, Person, Statement};
+use super::link::Link;
+use super::statements::{self, Person, Statement};
 
 /// The floor of a create: all its statements, reads too, each create in a transaction of its own.
 pub(crate) const CREATE: &str = "floor-create";
@@ -41,15 +38,6 @@ pub(crate) const BY_USER_NAME: &str = "floor-select-user-name";
 
 /// Who is there before anything is measured.
 pub(crate) const WARM_UP: u64 = 1000;
-
-/// How long SQLite waits for another writer.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A connection of one of the drivers.
-enum Link {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-}
 
 /// Which of the statements of a create are run, and how many creates share a transaction.
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +162,8 @@ async fn measure_creates(
     let start = Instant::now();
     let mut running = JoinSet::new();
     for link in links {
-        running.spawn(creates(Arc::clone(bench), link, Arc::clone(&pace), shape, group));
+        let (bench, pace) = (Arc::clone(bench), Arc::clone(&pace));
+        link.start(&mut running, |link| creates(bench, link, pace, shape, group));
     }
     let (mut tally, mut people) = (Tally::new()?, Vec::new());
     while let Some(done) = running.join_next().await {
@@ -198,8 +187,8 @@ async fn measure_finds(
     let mut running = JoinSet::new();
     for (seed, link) in (plan.seed..).zip(links) {
         let dice = Rng::with_seed(seed);
-        let (bench, people) = (Arc::clone(bench), Arc::clone(people));
-        running.spawn(finds(bench, link, Arc::clone(&pace), people, dice, statement));
+        let (bench, people, pace) = (Arc::clone(bench), Arc::clone(people), Arc::clone(&pace));
+        link.start(&mut running, |link| finds(bench, link, pace, people, dice, statement));
     }
     let mut tally = Tally::new()?;
     while let Some(measured) = running.join_next().await {
@@ -262,61 +251,4 @@ async fn finds(
         tally.record(start.elapsed());
     }
     Ok(tally)
-}
-
-macro_rules! run {
-    ($link:expr, $statement:expr) => {{
-        let mut query = sqlx::query($statement.sql);
-        for bind in $statement.binds {
-            query = match bind {
-                Bind::Id(id) => query.bind(id),
-                Bind::Text(text) => query.bind(text),
-                Bind::Integer(number) => query.bind(number),
-                Bind::Flag(flag) => query.bind(flag),
-            };
-        }
-        query.fetch_all($link).await.context($statement.sql)?;
-    }};
-}
-
-impl Link {
-    /// Opens so many connections, before anything is measured.
-    async fn open_all(url: &str, count: usize) -> Result<Vec<Self>> {
-        let mut links = Vec::new();
-        for _ in 0..count {
-            links.push(Self::open(url).await?);
-        }
-        Ok(links)
-    }
-
-    /// Opens a connection as scimd does: what is acknowledged is on disk.
-    async fn open(url: &str) -> Result<Self> {
-        if url.starts_with("sqlite:") {
-            let options = SqliteConnectOptions::from_str(url)?
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                .busy_timeout(BUSY_TIMEOUT);
-            return Ok(Self::Sqlite(options.connect().await.context("SQLite")?));
-        }
-        let options = PgConnectOptions::from_str(url)?.options([("synchronous_commit", "on")]);
-        Ok(Self::Postgres(PgConnection::connect_with(&options).await.context("PostgreSQL")?))
-    }
-
-    async fn begin(&mut self) -> Result<()> {
-        let begin = if matches!(self, Self::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
-        self.run(Statement { sql: begin, binds: vec![], writes: false }).await
-    }
-
-    async fn commit(&mut self) -> Result<()> {
-        self.run(Statement { sql: "COMMIT", binds: vec![], writes: false }).await
-    }
-
-    async fn run(&mut self, statement: Statement) -> Result<()> {
-        match self {
-            Self::Sqlite(link) => run!(link, statement),
-            Self::Postgres(link) => run!(link, statement),
-        }
-        Ok(())
-    }
 }

@@ -37,6 +37,9 @@ impl DatabaseUrl {
         if self.0.starts_with("sqlite:") && self.0.contains(":memory:") {
             return Err("must name a file: a database in memory would keep nothing".to_owned());
         }
+        if self.0.starts_with("sqlite:") && self.0.contains('?') {
+            return Err("takes no options behind a question mark where it names a file".to_owned());
+        }
         Ok(())
     }
 
@@ -239,6 +242,22 @@ mod tests {
         for folder in ["scimd-data", "/var/lib/scimd", "50%3F?"] {
             let url = DatabaseUrl::in_folder(Path::new(folder)).unwrap();
             assert_eq!(url.file(), Some(Path::new(folder).join("scimd.db")));
+        }
+    }
+
+    #[test]
+    fn a_database_is_a_file_without_options_or_postgresql() {
+        let checked = |text: &str| text.parse::<DatabaseUrl>().unwrap().check();
+        assert_eq!(checked("sqlite://data/scimd.db"), Ok(()));
+        assert_eq!(checked("postgres://db/people?sslmode=require"), Ok(()));
+        let bad = [
+            ("mysql://db/people", "must start with"),
+            ("sqlite::memory:", "must name a file"),
+            ("sqlite://data/scimd.db?mode=memory", "question mark"),
+        ];
+        for (url, reason) in bad {
+            let error = checked(url).unwrap_err();
+            assert!(error.contains(reason), "{url}: {error}");
         }
     }
 

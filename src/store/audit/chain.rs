@@ -54,13 +54,13 @@ pub struct Written {
 }
 
 impl Record for Head {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self { position: row.get("position")?, hash: exact(row, "hash")? })
     }
 }
 
 impl Record for Link {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let salt: Option<Vec<u8>> = row.get("salt")?;
         Ok(Self {
             position: row.get("position")?,
@@ -81,7 +81,7 @@ impl Written {
 }
 
 impl Record for Written {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let text = |column| -> Result<Option<Vec<u8>>, StoreError> {
             Ok(row.get::<Option<String>>(column)?.map(String::into_bytes))
         };
@@ -115,7 +115,7 @@ impl Record for Written {
     }
 }
 
-fn exact(row: &Row, column: &'static str) -> Result<[u8; HASH_BYTES], StoreError> {
+fn exact(row: &Row<'_>, column: &'static str) -> Result<[u8; HASH_BYTES], StoreError> {
     sized(column, row.get::<Vec<u8>>(column)?)
 }
 
@@ -133,7 +133,7 @@ pub(super) async fn await_links(
 ) -> Result<(), StoreError> {
     let mut sql = Sql::new("INSERT INTO audit_unsealed (instance_id, event_id) VALUES ");
     sql.push_rows(events.map(|event| [Bind::from(instance), event.into()]));
-    tx.execute_soon(sql).await
+    tx.execute(sql).await.map(drop)
 }
 
 /// The next instance behind `after` that has events without links.

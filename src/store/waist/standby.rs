@@ -11,6 +11,7 @@ use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+use super::postgres::Postgres as PostgresLink;
 use super::tx::Link;
 use super::{POSTGRES_OPTIONS, Pools, Store, Tx};
 use crate::store::row::Row;
@@ -31,7 +32,7 @@ const AWAY: Duration = Duration::from_secs(5);
 pub struct Reached(pub i64);
 
 impl Record for Reached {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self(row.get("reached")?))
     }
 }
@@ -53,7 +54,7 @@ impl Store {
             return Ok(None);
         };
         let Some(far) = standby.acquire(primary).await else { return Ok(None) };
-        let mut tx = self.tx(Link::PostgresFar(Box::new(far)));
+        let mut tx = self.tx(Link::Postgres(PostgresLink::Far(Box::new(far))));
         let comes_so_far = reached(&mut tx).await? >= since;
         Ok((comes_so_far && tx.is_far()).then_some(tx))
     }
@@ -70,18 +71,19 @@ impl Store {
 
 impl Tx {
     /// Whether the standby is asked.
-    pub(super) fn is_far(&self) -> bool {
-        matches!(self.link, Link::PostgresFar(_))
+    fn is_far(&self) -> bool {
+        matches!(self.link, Link::Postgres(PostgresLink::Far(_)))
     }
+}
 
-    /// Goes on at the primary, where the standby has failed. It shows no older state than the standby has shown.
-    pub(super) async fn come_near(&mut self, error: &sqlx::Error) -> Result<(), sqlx::Error> {
-        if let Link::PostgresFar(far) = &self.link {
-            far.standby.presence.went_away(error);
-            let near = far.primary.acquire().await?;
-            self.link = Link::PostgresRead(near);
-        }
-        Ok(())
+impl Far {
+    /// A connection to the primary, when the standby has failed with this.
+    pub(super) async fn failed(
+        &self,
+        error: &sqlx::Error,
+    ) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        self.standby.presence.went_away(error);
+        self.primary.acquire().await
     }
 }
 

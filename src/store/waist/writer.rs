@@ -9,9 +9,14 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{mpsc, oneshot};
+
+use super::sqlite::{File, Length, Session};
+use crate::store::StoreError;
+
+/// What the connection that writes has of its own: memory for 16 MiB of pages, because what a group of writers changes
+/// is not to leave it before their commit.
+const PRAGMAS: &str = "PRAGMA cache_size = -16384";
 
 /// The writers that are made durable together at most.
 const GROUP_MAX: usize = 256;
@@ -47,44 +52,35 @@ enum Ask {
 /// A turn that somebody waits for.
 #[derive(Debug)]
 struct Wanted {
-    give: oneshot::Sender<Result<Turn, sqlx::Error>>,
+    give: oneshot::Sender<Result<Turn, StoreError>>,
     length: Length,
-}
-
-/// How long a turn is going to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Length {
-    /// As long as the write of one request.
-    Small,
-    /// Nobody knows: who has written before is not to wait for its end.
-    Any,
 }
 
 /// The connection, for as long as somebody writes. Dropped, nothing of what was written is kept.
 #[derive(Debug)]
 pub(super) struct Turn {
     /// `None` once it was given back.
-    held: Option<(SqliteConnection, oneshot::Sender<Back>)>,
+    held: Option<(Session, oneshot::Sender<Back>)>,
 }
 
 /// The connection on its way back.
-type Back = (SqliteConnection, End);
+type Back = (Session, End);
 
 /// How a turn ended.
 #[derive(Debug)]
 enum End {
     /// What was written is to be kept; tell when it is.
-    Keep(oneshot::Sender<Result<(), sqlx::Error>>),
+    Keep(oneshot::Sender<Result<(), StoreError>>),
     /// Nothing of it is.
     GiveUp,
 }
 
 impl Writer {
     /// Opens the connection. It is closed when the last clone is gone.
-    pub(super) async fn open(options: SqliteConnectOptions) -> Result<Self, sqlx::Error> {
-        let connection = options.connect().await?;
+    pub(super) async fn open(file: File) -> Result<Self, StoreError> {
+        let connection = connect(&file).await?;
         let (asks, asked) = mpsc::unbounded_channel();
-        tokio::spawn(serve(options, connection, asked));
+        tokio::spawn(serve(file, connection, asked));
         Ok(Self { asks })
     }
 
@@ -93,14 +89,14 @@ impl Writer {
         &self,
         length: Length,
         patience: Duration,
-    ) -> Result<Turn, sqlx::Error> {
+    ) -> Result<Turn, StoreError> {
         let (give, given) = oneshot::channel();
         let wanted = Ask::Turn(Wanted { give, length });
-        self.asks.send(wanted).map_err(|_closed| sqlx::Error::PoolClosed)?;
+        self.asks.send(wanted).map_err(|_closed| StoreError::from(sqlx::Error::PoolClosed))?;
         let given = tokio::time::timeout(patience, given).await;
         given
-            .map_err(|_late| sqlx::Error::PoolTimedOut)?
-            .map_err(|_closed| sqlx::Error::PoolClosed)?
+            .map_err(|_late| StoreError::from(sqlx::Error::PoolTimedOut))?
+            .map_err(|_closed| StoreError::from(sqlx::Error::PoolClosed))?
     }
 
     /// Waits for those who asked before, and closes the connection.
@@ -114,24 +110,24 @@ impl Writer {
 }
 
 impl Turn {
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+    pub(super) fn session(&mut self) -> &mut Session {
         match &mut self.held {
-            Some((connection, _)) => connection,
+            Some((session, _)) => session,
             None => unreachable!("a turn that has ended is dropped"),
         }
     }
 
     /// Waits until what was written is durable.
-    pub(super) async fn keep(mut self) -> Result<(), sqlx::Error> {
+    pub(super) async fn keep(mut self) -> Result<(), StoreError> {
         let (tell, kept) = oneshot::channel();
         self.end(End::Keep(tell));
-        kept.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        kept.await.unwrap_or_else(|_lost| Err(sqlx::Error::WorkerCrashed.into()))
     }
 
     fn end(&mut self, end: End) {
-        if let Some((connection, back)) = self.held.take() {
+        if let Some((session, back)) = self.held.take() {
             // Whoever waits for it is there until it comes back.
-            let _back = back.send((connection, end));
+            let _back = back.send((session, end));
         }
     }
 }
@@ -144,11 +140,7 @@ impl Drop for Turn {
 
 /// Gives turns until nobody can ask any more. A connection whose state is not certain is closed, and
 /// another one opened for the next turn.
-async fn serve(
-    options: SqliteConnectOptions,
-    connection: SqliteConnection,
-    asked: mpsc::UnboundedReceiver<Ask>,
-) {
+async fn serve(file: File, connection: Session, asked: mpsc::UnboundedReceiver<Ask>) {
     let mut queue = Queue { asked, left: None, rested: Instant::now() };
     let (mut connection, mut commit) = (Some(connection), GROUP_TIME_MAX / COMMITS_JOINED);
     loop {
@@ -163,7 +155,7 @@ async fn serve(
         };
         let ready = match connection.take() {
             Some(ready) => Ok(ready),
-            None => options.connect().await,
+            None => connect(&file).await,
         };
         match ready {
             Ok(ready) => {
@@ -220,33 +212,35 @@ impl Queue {
     }
 }
 
-async fn close(connection: Option<SqliteConnection>) {
-    if let Some(connection) = connection
-        && let Err(error) = connection.close().await
-    {
-        tracing::warn!(error = &error as &dyn std::error::Error, "SQLite was not closed well");
+async fn connect(file: &File) -> Result<Session, StoreError> {
+    Ok(Session::over(file.open(PRAGMAS).await?, Length::Any))
+}
+
+async fn close(connection: Option<Session>) {
+    if let Some(connection) = connection {
+        connection.close().await;
     }
 }
 
 /// Writers who are made durable together.
 struct Group {
     /// `None` once its state is not certain.
-    connection: Option<SqliteConnection>,
-    kept: Vec<oneshot::Sender<Result<(), sqlx::Error>>>,
+    connection: Option<Session>,
+    kept: Vec<oneshot::Sender<Result<(), StoreError>>>,
     begun: Instant,
     /// How long a commit has taken lately.
     commit: Duration,
 }
 
 impl Group {
-    fn new(connection: SqliteConnection, commit: Duration) -> Self {
+    fn new(connection: Session, commit: Duration) -> Self {
         let connection = Some(connection);
         Self { connection, kept: Vec::new(), begun: Instant::now(), commit }
     }
 
     /// Gives turns to one writer and to those who wait behind him, and commits.
     async fn run(&mut self, first: Wanted, queue: &mut Queue) {
-        if let Err(error) = self.say("BEGIN IMMEDIATE; SAVEPOINT turn").await {
+        if let Err(error) = self.say(&["BEGIN IMMEDIATE", "SAVEPOINT turn"]).await {
             // Nobody else was told anything yet.
             let _gone = first.give.send(Err(error));
             return;
@@ -268,7 +262,7 @@ impl Group {
         }
         let ended = if self.kept.is_empty() {
             // Who gave up alone leaves nothing to commit.
-            self.say("ROLLBACK").await
+            self.say(&["ROLLBACK"]).await
         } else {
             self.commit().await
         };
@@ -278,9 +272,9 @@ impl Group {
     }
 
     /// Makes durable what is kept, and tells it.
-    async fn commit(&mut self) -> Result<(), sqlx::Error> {
+    async fn commit(&mut self) -> Result<(), StoreError> {
         let start = Instant::now();
-        self.say("COMMIT").await?;
+        self.say(&["COMMIT"]).await?;
         // One that had nothing to write says little.
         self.commit = (self.commit + start.elapsed()) / 2;
         self.kept.drain(..).for_each(|kept| drop(kept.send(Ok(()))));
@@ -295,45 +289,50 @@ impl Group {
     }
 
     /// Lets one writer write behind what the others have written.
-    async fn turn(&mut self, writer: Wanted) -> Result<(), sqlx::Error> {
+    async fn turn(&mut self, writer: Wanted) -> Result<(), StoreError> {
         let (back, given_back) = oneshot::channel();
-        let Some(connection) = self.connection.take() else {
-            return Err(sqlx::Error::WorkerCrashed);
-        };
+        let mut session = self.connection.take().ok_or(sqlx::Error::WorkerCrashed)?;
+        session.length = writer.length;
         // Who no longer waits drops the turn, and so gives it back.
-        drop(writer.give.send(Ok(Turn { held: Some((connection, back)) })));
-        let (connection, end) = given_back.await.map_err(|_lost| sqlx::Error::WorkerCrashed)?;
-        self.connection = Some(connection);
+        drop(writer.give.send(Ok(Turn { held: Some((session, back)) })));
+        let (mut session, end) = given_back.await.map_err(|_lost| sqlx::Error::WorkerCrashed)?;
+        session.settle().await?;
+        self.connection = Some(session);
         match end {
             End::Keep(tell) => self.kept.push(tell),
-            End::GiveUp => self.say("ROLLBACK TO SAVEPOINT turn").await?,
+            End::GiveUp => self.say(&["ROLLBACK TO SAVEPOINT turn"]).await?,
         }
         Ok(())
     }
 
     /// Puts the savepoint behind what is kept. It fails, as the commit does, where SQLite has ended the
     /// transaction by itself, which it does when the disk is full.
-    async fn mark(&mut self) -> Result<(), sqlx::Error> {
-        self.say("RELEASE SAVEPOINT turn; SAVEPOINT turn").await
+    async fn mark(&mut self) -> Result<(), StoreError> {
+        let session = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
+        let said = session.say_here(&["RELEASE SAVEPOINT turn", "SAVEPOINT turn"]).await;
+        self.lose_if(said)
     }
 
-    async fn say(&mut self, words: &'static str) -> Result<(), sqlx::Error> {
-        let Some(connection) = &mut self.connection else { return Err(sqlx::Error::WorkerCrashed) };
-        // As a query, because what is said is said again: it is prepared once.
-        let said = sqlx::query(words).execute(connection).await;
+    async fn say(&mut self, words: &'static [&'static str]) -> Result<(), StoreError> {
+        let session = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
+        let said = session.say(words).await;
+        self.lose_if(said)
+    }
+
+    /// Closes a connection that has not understood: that makes the database give up what is open.
+    fn lose_if(&mut self, said: Result<(), StoreError>) -> Result<(), StoreError> {
         if said.is_err() {
-            // Closing it makes the database give up what is open.
             self.connection = None;
         }
-        said.map(drop)
+        said
     }
 
     /// Tells all that nothing is kept.
-    fn fail(&mut self, error: &sqlx::Error) {
+    fn fail(&mut self, error: &StoreError) {
         self.connection = None;
         for kept in self.kept.drain(..) {
             let error = sqlx::Error::Protocol(format!("nothing was committed: {error}"));
-            let _gone = kept.send(Err(error));
+            let _gone = kept.send(Err(error.into()));
         }
     }
 }
