@@ -7,16 +7,13 @@
 //! for the disk to keep something.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{
-    CachedStatement, Connection, ErrorCode, InterruptHandle, OpenFlags, Rows, ToSql, ffi,
-};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags, Rows, ToSql, ffi};
 use tokio::sync::oneshot;
 
 use super::readers::Reader;
@@ -65,9 +62,10 @@ pub(super) enum Length {
 pub(super) struct File(Arc<Path>);
 
 /// A connection, and what ends its statements.
+#[derive(Debug)]
 pub(super) struct Handle {
     connection: Connection,
-    /// How often SQLite may still say that it has done [`STEPS`] of a statement; below zero the statement ends.
+    /// How often SQLite may still say that it has done [`STEPS`] of a statement; then the statement ends.
     patience: Arc<AtomicI64>,
 }
 
@@ -87,23 +85,9 @@ pub(super) struct Session {
     handle: Option<Handle>,
     /// What that thread gives it back by.
     coming: Option<oneshot::Receiver<Handle>>,
-    interrupt: Interrupt,
+    /// That of the connection.
+    patience: Arc<AtomicI64>,
     pub(super) length: Length,
-}
-
-/// What ends a statement of another thread.
-struct Interrupt(InterruptHandle);
-
-impl fmt::Debug for Interrupt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Interrupt")
-    }
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.connection.fmt(f)
-    }
 }
 
 impl Sqlite {
@@ -233,8 +217,8 @@ fn is_too_long(error: &rusqlite::Error) -> bool {
 impl Session {
     /// A session on a connection, for writes that take so long.
     pub(super) fn over(handle: Handle, length: Length) -> Self {
-        let interrupt = Interrupt(handle.connection.get_interrupt_handle());
-        Self { handle: Some(handle), coming: None, interrupt, length }
+        let patience = Arc::clone(&handle.patience);
+        Self { handle: Some(handle), coming: None, patience, length }
     }
 
     /// Runs a statement; the number of rows it changed.
@@ -292,7 +276,7 @@ impl Session {
     pub(super) fn end(&mut self) -> Option<Handle> {
         let come = || self.coming.as_mut()?.try_recv().ok();
         let Some(handle) = self.handle.take().or_else(come) else {
-            self.interrupt.0.interrupt();
+            self.patience.store(0, Ordering::Relaxed);
             return None;
         };
         let is_over = handle.connection.is_autocommit() || handle.say(&["ROLLBACK"]).is_ok();
