@@ -229,6 +229,11 @@ async fn who_hangs_up_while_he_reads_leaves_nothing_running() {
     store.close().await;
 }
 
+/// As many tenants as there are numbers up to a limit.
+const MANY: &str = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1) \
+                    INSERT INTO tenants (id, name, name_key, created_at) \
+                    SELECT randomblob(16), 'long ' || n, 'long ' || n, 0 FROM numbers";
+
 /// A batch that nobody waits for any more is not kept, and who writes next waits for its end.
 #[tokio::test]
 async fn who_hangs_up_in_a_long_write_hinders_nobody() {
@@ -237,7 +242,7 @@ async fn who_hangs_up_in_a_long_write_hinders_nobody() {
     for round in 0..5 {
         let mut long = store.begin().await.unwrap();
         {
-            let mut writing = pin!(insert(&mut long, "long"));
+            let mut writing = pin!(long.execute(Sql::new(MANY).bind(50_000)));
             asked(writing.as_mut()).await;
         }
         let mut next = pin!(store.begin_small());
