@@ -211,7 +211,8 @@ async fn a_long_read_takes_nothing_from_the_transaction_it_is_in() {
     assert_eq!(names(&store).await, ["before", "after"]);
 }
 
-/// A client that hangs up leaves nobody at work for it, and its connection to others: closing waits for all.
+/// A client that hangs up leaves nobody at work for it, and its place to others. The runtime of a test ends with the last
+/// of its threads.
 #[tokio::test]
 async fn who_hangs_up_while_he_reads_leaves_nothing_running() {
     let database = Database::sqlite();

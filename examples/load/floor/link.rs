@@ -16,7 +16,7 @@ use super::statements::{Bind, Statement};
 /// How long SQLite waits for another writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What scimd says to each connection to SQLite too.
+/// What scimd says to each connection to SQLite too; the memory is that of the one that writes.
 const PRAGMAS: &str = "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; \
     PRAGMA cache_size = -16384";
 

@@ -70,17 +70,19 @@ const WAITING: &str = "SELECT DISTINCT a.connection_id, a.manager_ref FROM accou
     AND a.manager_ref_key IN ($2, $3, $4, $5, $6)";
 
 const BY_ID: &str = "SELECT r.id, r.connection_id, r.user_name, r.external_id, r.display_name, \
-    r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, r.document, \
+    r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
+    r.manager_wait, r.document, \
     r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, r.hand_at, \
-    r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, r.fields, r.local_fields, \
+    r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.fields, r.local_fields, \
     r.in_source, r.suspension_held_at, r.deletion_held_at FROM accounts r WHERE r.instance_id = $1 \
     AND r.deleted_at IS NULL AND r.deletion_held_at IS NULL \
     AND (r.connection_id IS NULL OR r.connection_id = $2) AND r.id = $3";
 
 const BY_USER_NAME: &str = "SELECT r.id, r.connection_id, r.user_name, r.external_id, r.display_name, \
-    r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, r.document, \
+    r.employee_number, r.active, r.status, r.status_reason, r.manager_ref, r.manager_id, \
+    r.manager_wait, r.document, \
     r.version, r.created_at, r.modified_at, r.deleted_at, r.in_scope, r.hand, r.hand_at, \
-    r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.manager_wait, r.fields, r.local_fields, \
+    r.hand_overtaken_at, r.protected, r.queued_at, r.missing, r.fields, r.local_fields, \
     r.in_source, r.suspension_held_at, r.deletion_held_at FROM accounts r WHERE r.instance_id = $1 \
     AND r.deleted_at IS NULL AND r.deletion_held_at IS NULL \
     AND (r.connection_id IS NULL OR r.connection_id = $2) AND r.user_name_key = $3 ORDER BY r.id LIMIT 1";

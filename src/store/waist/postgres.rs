@@ -25,7 +25,7 @@ impl Postgres {
         Ok(query(sql).execute(self.connection()).await?.rows_affected())
     }
 
-    /// Runs a statement that reads; its first row. Where the standby fails, the primary does it.
+    /// Runs a statement; its first row. Where the standby fails to read it, the primary does it.
     pub(super) async fn fetch_optional(&mut self, sql: Sql) -> Result<Option<PgRow>, sqlx::Error> {
         let spare = self.spare(&sql);
         match (query(sql).fetch_optional(self.connection()).await, spare) {
@@ -38,7 +38,7 @@ impl Postgres {
         }
     }
 
-    /// Runs a statement that reads; all of its rows. Where the standby fails, the primary does it.
+    /// Runs a statement; all of its rows. Where the standby fails to read them, the primary does it.
     pub(super) async fn fetch_all(&mut self, sql: Sql) -> Result<Vec<PgRow>, sqlx::Error> {
         let spare = self.spare(&sql);
         match (query(sql).fetch_all(self.connection()).await, spare) {

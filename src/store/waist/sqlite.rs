@@ -3,8 +3,8 @@
 //! SQLite works in the thread that calls it. It finds a row by an index, or writes one, in a few microseconds, and
 //! to hand that to another thread and back takes several times as long. So the thread that wants to read does it, but
 //! gives up what turns out to be long, which a thread for blocking work then does from the beginning. Writes of
-//! [`Length::Small`] run in the thread that wants them too. Others do not, nor does what waits for another process, or
-//! for the disk to keep something.
+//! [`Length::Small`] run in the thread that wants them too, unless they have a long list or answer with rows. Others do
+//! not, nor does what waits for another process, or for the disk to keep something.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -36,7 +36,8 @@ const PRAGMAS: &str =
 /// The steps of SQLite's machine after which it asks whether to go on.
 const STEPS: i32 = 1000;
 
-/// How often it may ask while the thread that wants to read waits for it: some tenths of a millisecond.
+/// How often it may ask while the thread that wants to read waits for it: some tenths of a millisecond, where the pages
+/// are in memory.
 const SHORT_STEPS_MAX: i64 = 20;
 
 /// The rows that such a thread reads at most.
@@ -184,11 +185,26 @@ impl Handle {
             if !prepared.readonly() {
                 return Ok(None);
             }
-            self.patience.store(SHORT_STEPS_MAX, Ordering::Relaxed);
-            let found = read_short(prepared.raw_query(), most);
-            self.patience.store(ENDLESS, Ordering::Relaxed);
-            found
+            let _hurry = Hurry::of(&self.patience);
+            read_short(prepared.raw_query(), most)
         })
+    }
+}
+
+/// While it is there, a statement has little time. It ends also where something panics: who uses the connection next
+/// has all the time again.
+struct Hurry<'p>(&'p AtomicI64);
+
+impl<'p> Hurry<'p> {
+    fn of(patience: &'p AtomicI64) -> Self {
+        patience.store(SHORT_STEPS_MAX, Ordering::Relaxed);
+        Self(patience)
+    }
+}
+
+impl Drop for Hurry<'_> {
+    fn drop(&mut self) {
+        self.0.store(ENDLESS, Ordering::Relaxed);
     }
 }
 
@@ -221,12 +237,12 @@ impl Session {
         Self { handle: Some(handle), coming: None, patience, length }
     }
 
-    /// Runs a statement; the number of rows it changed.
+    /// Runs a statement; the number of rows it changed. One with a long list takes a while, whoever runs it.
     pub(super) async fn execute(&mut self, sql: Sql) -> Result<u64, StoreError> {
         let statement = Statement::of(sql);
-        // A text with a long list takes a while, whoever runs it.
         if self.length == Length::Small && statement.recurs {
-            return self.here().await?.execute(&statement);
+            let handle = self.here().await?;
+            return statement.timed(|statement| handle.execute(statement));
         }
         self.away(move |handle| statement.timed(|statement| handle.execute(statement))).await
     }
@@ -238,8 +254,11 @@ impl Session {
         most: usize,
     ) -> Result<Vec<T>, StoreError> {
         let statement = Statement::of(sql);
-        if let Some(found) = self.here().await?.fetch_short(&statement, most)? {
-            return Ok(found);
+        if statement.recurs {
+            let handle = self.here().await?;
+            if let Some(found) = statement.timed(|it| handle.fetch_short(it, most))? {
+                return Ok(found);
+            }
         }
         self.away(move |handle| statement.timed(|statement| handle.fetch(statement, most))).await
     }
