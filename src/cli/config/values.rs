@@ -38,7 +38,9 @@ impl DatabaseUrl {
             return Err("must name a file: a database in memory would keep nothing".to_owned());
         }
         if self.0.starts_with("sqlite:") && self.0.contains('?') {
-            return Err("takes no options behind a question mark where it names a file".to_owned());
+            let error = "takes no options: leave out what stands behind the question mark, or write %3F for \
+                         one in the name of the file";
+            return Err(error.to_owned());
         }
         Ok(())
     }

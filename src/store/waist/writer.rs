@@ -7,6 +7,7 @@
 //! savepoint, to which the group goes back when he gives up. Only small writes join a group: nobody is to
 //! wait for the batch of another.
 
+use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -330,8 +331,9 @@ impl Group {
     /// Tells all that nothing is kept.
     fn fail(&mut self, error: &StoreError) {
         self.connection = None;
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         for kept in self.kept.drain(..) {
-            let error = sqlx::Error::Protocol(format!("nothing was committed: {error}"));
+            let error = sqlx::Error::Protocol(format!("nothing was committed: {cause}"));
             let _gone = kept.send(Err(error.into()));
         }
     }
