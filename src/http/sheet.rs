@@ -7,6 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::App;
@@ -26,13 +27,10 @@ pub(super) struct Streamed {
 
 /// One resource.
 pub(super) fn one(app: &App, status: StatusCode, sheet: Sheet) -> Response {
-    let mut noted = json!({ "members": STREAMED });
-    if let (Some(noted), Some(id)) = (noted.as_object_mut(), sheet.document.get("id")) {
-        noted.insert("id".to_owned(), id.clone());
-    }
+    let id = sheet.parted.as_ref().and_then(|_| sheet.document.get("id").cloned());
     let mut pieces = Pieces::default();
     pieces.push_sheet(sheet);
-    pieces.into_response(app, status, &noted)
+    pieces.into_response(app, status, || json!({ "id": id, "members": STREAMED }))
 }
 
 /// A page of resources.
@@ -45,22 +43,32 @@ pub(super) fn page(app: &App, page: Listed) -> Response {
     {
         pieces.push_object(envelope, |pieces, name, value| match (name, value) {
             ("Resources", _) => pieces.push_array(resources.take().unwrap_or_default()),
-            (_, value) => pieces.push(&value.to_string()),
+            (_, value) => pieces.push_json(&value),
         });
     }
-    pieces.into_response(app, StatusCode::OK, &json!({ "Resources": STREAMED }))
+    pieces.into_response(app, StatusCode::OK, || json!({ "Resources": STREAMED }))
+}
+
+/// Writes JSON behind a text. Memory takes all of it, and what is written here are values with names that are texts:
+/// nothing can fail.
+fn write_json(text: &mut Vec<u8>, json: &impl Serialize) {
+    let _written = serde_json::to_writer(text, json);
 }
 
 /// An answer in the order in which it is written.
 #[derive(Debug, Default)]
 struct Pieces {
-    before: VecDeque<(String, Parted)>,
-    last: String,
+    before: VecDeque<(Vec<u8>, Parted)>,
+    last: Vec<u8>,
 }
 
 impl Pieces {
     fn push(&mut self, text: &str) {
-        self.last.push_str(text);
+        self.last.extend_from_slice(text.as_bytes());
+    }
+
+    fn push_json(&mut self, json: &impl Serialize) {
+        write_json(&mut self.last, json);
     }
 
     /// Members that are read when everything before them is written.
@@ -77,7 +85,7 @@ impl Pieces {
                     pieces.push_parted(parted);
                     pieces.push("]");
                 }
-                None => pieces.push(&value.to_string()),
+                None => pieces.push_json(&value),
             }
         });
     }
@@ -103,19 +111,24 @@ impl Pieces {
             if index > 0 {
                 self.push(",");
             }
-            self.push(&Value::from(name.as_str()).to_string());
+            self.push_json(&name);
             self.push(":");
             push_value(self, &name, value);
         }
         self.push("}");
     }
 
-    fn into_response(self, app: &App, status: StatusCode, noted: &Value) -> Response {
+    fn into_response(
+        self,
+        app: &App,
+        status: StatusCode,
+        noted: impl FnOnce() -> Value,
+    ) -> Response {
         let mut response = if self.before.is_empty() {
             Response::new(Body::from(self.last))
         } else {
             let mut response = Response::new(self.into_stream(app.clone()));
-            let noted = Bytes::from(noted.to_string());
+            let noted = Bytes::from(noted().to_string());
             response.extensions_mut().insert(Streamed { noted });
             response
         };
@@ -143,9 +156,9 @@ impl Pieces {
 /// An answer that is being written.
 struct Writer {
     app: App,
-    under_way: Option<(String, Parted)>,
-    before: VecDeque<(String, Parted)>,
-    last: Option<String>,
+    under_way: Option<(Vec<u8>, Parted)>,
+    before: VecDeque<(Vec<u8>, Parted)>,
+    last: Option<Vec<u8>>,
     /// Whether no member of the group under way is written yet.
     is_first: bool,
 }
@@ -162,10 +175,10 @@ impl Writer {
         drop(place);
         for member in &members {
             if !self.is_first {
-                text.push(',');
+                text.push(b',');
             }
             self.is_first = false;
-            text.push_str(&member.to_string());
+            write_json(&mut text, member);
         }
         if members.is_empty() {
             self.under_way = self.before.pop_front();
