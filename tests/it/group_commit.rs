@@ -146,12 +146,17 @@ async fn nobody_who_has_written_waits_for_the_end_of_a_long_write() {
     let mut long = long.await.unwrap();
     assert_eq!(names(&store).await, ["small"]);
 
-    // Behind it others may share its commit: it is there already.
+    // Behind it others may share its commit: it is there already. Who gives up takes nothing from it.
+    let mut quitter = pin!(store.begin_small());
+    asked(quitter.as_mut()).await;
     let mut next = pin!(store.begin_small());
     asked(next.as_mut()).await;
     insert(&mut long, "long").await.unwrap();
     let mut long = pin!(long.commit());
     asked(long.as_mut()).await;
+    let mut quitter = quitter.await.unwrap();
+    insert(&mut quitter, "quitter").await.unwrap();
+    quitter.rollback().await;
     let mut next = next.await.unwrap();
     insert(&mut next, "next").await.unwrap();
     next.commit().await.unwrap();

@@ -5,7 +5,8 @@
 //! said that what he wrote is to be kept hands the connection on, if somebody waits, and is told that
 //! it is kept when the last of the group has committed for all. Each stays atomic: he writes behind a
 //! savepoint, to which the group goes back when he gives up. Only small writes join a group: nobody is to
-//! wait for the batch of another.
+//! wait for the batch of another. A batch that begins one has the transaction for its savepoint, because SQLite
+//! copies each page that is changed behind a savepoint.
 
 use std::error::Error as _;
 use std::time::{Duration, Instant};
@@ -16,8 +17,9 @@ use super::sqlite::{File, Length, Session};
 use crate::store::StoreError;
 
 /// What the connection that writes has of its own: memory for 16 MiB of pages, because what a group of writers changes
-/// is not to leave it before their commit.
-const PRAGMAS: &str = "PRAGMA cache_size = -16384";
+/// is not to leave it before their commit, and memory for what the pages were before a savepoint, which would be a
+/// file for each group.
+const PRAGMAS: &str = "PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY";
 
 /// The writers that are made durable together at most.
 const GROUP_MAX: usize = 256;
@@ -228,6 +230,8 @@ struct Group {
     /// `None` once its state is not certain.
     connection: Option<Session>,
     kept: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    /// Whether there is a savepoint.
+    marked: bool,
     begun: Instant,
     /// How long a commit has taken lately.
     commit: Duration,
@@ -236,21 +240,20 @@ struct Group {
 impl Group {
     fn new(connection: Session, commit: Duration) -> Self {
         let connection = Some(connection);
-        Self { connection, kept: Vec::new(), begun: Instant::now(), commit }
+        Self { connection, kept: Vec::new(), marked: false, begun: Instant::now(), commit }
     }
 
     /// Gives turns to one writer and to those who wait behind him, and commits.
     async fn run(&mut self, first: Wanted, queue: &mut Queue) {
-        if let Err(error) = self.say(&["BEGIN IMMEDIATE", "SAVEPOINT turn"]).await {
+        if let Err(error) = self.begin(first.length).await {
             // Nobody else was told anything yet.
             let _gone = first.give.send(Err(error));
             return;
         }
-        self.begun = Instant::now();
         let mut wanted = Some(first);
         while let Some(writer) = wanted.take() {
             let mut done = self.turn(writer).await;
-            if done.is_ok() {
+            if done.is_ok() && !self.is_spoilt() {
                 wanted = queue.next_for(self);
             }
             if wanted.is_some() {
@@ -270,6 +273,21 @@ impl Group {
         if let Err(error) = ended {
             self.fail(&error);
         }
+    }
+
+    async fn begin(&mut self, length: Length) -> Result<(), StoreError> {
+        self.marked = length == Length::Small;
+        match length {
+            Length::Small => self.say(&["BEGIN IMMEDIATE", "SAVEPOINT turn"]).await?,
+            Length::Any => self.say(&["BEGIN IMMEDIATE"]).await?,
+        }
+        self.begun = Instant::now();
+        Ok(())
+    }
+
+    /// Whether somebody gave up who had no savepoint, so that nobody can write behind him.
+    fn is_spoilt(&self) -> bool {
+        !self.marked && self.kept.is_empty()
     }
 
     /// Makes durable what is kept, and tells it.
@@ -301,7 +319,8 @@ impl Group {
         self.connection = Some(session);
         match end {
             End::Keep(tell) => self.kept.push(tell),
-            End::GiveUp => self.say(&["ROLLBACK TO SAVEPOINT turn"]).await?,
+            End::GiveUp if self.marked => self.say(&["ROLLBACK TO SAVEPOINT turn"]).await?,
+            End::GiveUp => {}
         }
         Ok(())
     }
@@ -309,8 +328,13 @@ impl Group {
     /// Puts the savepoint behind what is kept. It fails, as the commit does, where SQLite has ended the
     /// transaction by itself, which it does when the disk is full.
     async fn mark(&mut self) -> Result<(), StoreError> {
+        let words: &[&str] = match self.marked {
+            true => &["RELEASE SAVEPOINT turn", "SAVEPOINT turn"],
+            false => &["SAVEPOINT turn"],
+        };
+        self.marked = true;
         let session = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
-        let said = session.say_here(&["RELEASE SAVEPOINT turn", "SAVEPOINT turn"]).await;
+        let said = session.say_here(words).await;
         self.lose_if(said)
     }
 
