@@ -40,7 +40,8 @@ use crate::store::{Store, StoreError};
 pub use directory::openapi::document as directory_description;
 pub use fair::{Fair, Place, REQUESTS_RUNNING_DEFAULT, REQUESTS_WAITING_DEFAULT};
 pub use requests::{
-    REQUESTS_KEPT_PER_SECOND_MAX, REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX, Waiting,
+    REQUESTS_KEPT_PER_SECOND_IN_ALL_MAX, REQUESTS_KEPT_PER_SECOND_MAX, REQUESTS_QUEUE_BYTES_MAX,
+    REQUESTS_QUEUE_MAX, Waiting,
 };
 pub use serve::{Farewell, Leaving, Stopped, serve};
 

@@ -3,7 +3,9 @@
 //! On the road of a request nothing is read, copied or waited for: bodies are shared, and what does not fit
 //! any more is counted and forgotten. The log may have gaps; pushes have none.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod budget;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::response::Response;
 
+use self::budget::Budget;
 use super::App;
 use super::answer::Failed;
 use super::fair::Place;
@@ -23,16 +26,13 @@ use crate::provision::{Caller, Provision};
 use crate::scim::discovery::SCIM_PATH;
 use crate::scim::schemas::Schemas;
 
+pub use self::budget::{REQUESTS_KEPT_PER_SECOND_IN_ALL_MAX, REQUESTS_KEPT_PER_SECOND_MAX};
+
 /// The exchanges that wait to be kept at most.
 pub const REQUESTS_QUEUE_MAX: usize = 10_000;
 
 /// The bytes of exchanges that wait to be kept at most.
 pub const REQUESTS_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// The exchanges of an instance, among those that went well, that are kept of a second at most: what an
-/// identity provider sends of its own accord fits in, and the log of an import does not cost more than the
-/// import. What failed is kept beside them.
-pub const REQUESTS_KEPT_PER_SECOND_MAX: usize = 100;
 
 /// The exchanges that are kept in one transaction: on SQLite, requests wait for it.
 const BATCH: usize = 100;
@@ -60,8 +60,8 @@ pub struct Waiting {
 struct Queue {
     exchanges: VecDeque<Seen>,
     bytes: usize,
-    /// How many went well, of each instance, since the log was last written.
-    well: HashMap<InstanceId, usize>,
+    /// What may be taken until the log is written.
+    budget: Budget,
     missed: Missed,
     warned: Option<Instant>,
 }
@@ -77,7 +77,7 @@ impl Waiting {
     fn push(&self, seen: Seen) {
         let mut queue = self.queue();
         let bytes = seen.bytes();
-        if queue.is_enough_of(&seen) {
+        if seen.status < 400 && !queue.budget.takes(seen.instance) {
             *queue.missed.entry(seen.instance).or_default() += 1;
             return;
         }
@@ -95,7 +95,7 @@ impl Waiting {
     /// the log, and counted; it is not tried again.
     pub async fn settle(&self, provision: &Provision) {
         let _writing = self.writing.lock().await;
-        self.queue().well.clear();
+        self.queue().budget = Budget::default();
         loop {
             let (batch, missed) = self.next();
             if batch.is_empty() && missed.is_empty() {
@@ -140,16 +140,6 @@ impl Waiting {
 }
 
 impl Queue {
-    /// Whether an exchange went well, as many of its instance have in this second.
-    fn is_enough_of(&mut self, seen: &Seen) -> bool {
-        if seen.status >= 400 {
-            return false;
-        }
-        let well = self.well.entry(seen.instance).or_default();
-        *well += 1;
-        *well > REQUESTS_KEPT_PER_SECOND_MAX
-    }
-
     fn miss(&mut self, instance: InstanceId) {
         *self.missed.entry(instance).or_default() += 1;
         if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {

@@ -352,7 +352,10 @@ fn limits_of_readers() -> Vec<Limit> {
 
 /// The limits of the request log.
 fn limits_of_the_request_log() -> Vec<Limit> {
-    use scimd::http::{REQUESTS_KEPT_PER_SECOND_MAX, REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX};
+    use scimd::http::{
+        REQUESTS_KEPT_PER_SECOND_IN_ALL_MAX, REQUESTS_KEPT_PER_SECOND_MAX,
+        REQUESTS_QUEUE_BYTES_MAX, REQUESTS_QUEUE_MAX,
+    };
     use scimd::provision::requests::EXCHANGE_BODY_BYTES_MAX;
     vec![
         (
@@ -370,6 +373,11 @@ fn limits_of_the_request_log() -> Vec<Limit> {
             "REQUESTS_KEPT_PER_SECOND_MAX",
             "exchanges of an instance that went well, kept of a second",
             REQUESTS_KEPT_PER_SECOND_MAX,
+        ),
+        (
+            "REQUESTS_KEPT_PER_SECOND_IN_ALL_MAX",
+            "the same, of all instances of a process",
+            REQUESTS_KEPT_PER_SECOND_IN_ALL_MAX,
         ),
         ("REQUESTS_QUEUE_MAX", "exchanges that wait to be written", REQUESTS_QUEUE_MAX),
         (
