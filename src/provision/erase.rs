@@ -73,7 +73,8 @@ async fn erase(
     let exchanges = requests::erase(tx, author, instance, &gone, &[person.0]).await?;
     retention::remove_accounts(tx, author, instance, &gone).await?;
     // What is erased must be in the chain: an erased event could not be digested any more.
-    while trail::seal_some(tx, instance, author.ids, Waiting::Patient).await? == BATCH_MAX {}
+    let patient = Waiting::Patient;
+    while trail::seal_some(tx, instance, author.ids, patient, BATCH_MAX).await? == BATCH_MAX {}
     let erased = Erased {
         account: !gone.is_empty(),
         events: chain::erase(tx, instance, person.0, author.at).await?,
@@ -88,6 +89,6 @@ async fn erase(
         "exchanges": erased.exchanges }));
     audit::append(tx, instance, &[audit::Event { after, ..event }]).await?;
     // Nobody sees what is erased without seeing why.
-    trail::seal_some(tx, instance, author.ids, Waiting::Patient).await?;
+    trail::seal_some(tx, instance, author.ids, patient, BATCH_MAX).await?;
     Ok(erased)
 }

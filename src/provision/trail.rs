@@ -18,6 +18,10 @@ use crate::store::{BATCH_MAX, Tx};
 /// The batches of one instance before the next instance has its turn.
 const TURN_BATCHES: usize = 20;
 
+/// The events that are sealed by a write as small as that of a request, which shares a commit with those. Where
+/// many instances write a little, that is all there is.
+const FEW: usize = 50;
+
 /// An event, and its place in the chain.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Entry {
@@ -115,10 +119,15 @@ impl Provision {
         batches: usize,
         waiting: Waiting,
     ) -> Result<usize> {
-        let mut sealed = 0;
+        let mut sealed = transact!(begin_small, self.store, None::<InstanceId>, |tx| {
+            seal_some(&mut tx, instance, self.ids, waiting, FEW).await
+        })?;
+        if sealed < FEW {
+            return Ok(sealed);
+        }
         for _ in 0..batches {
             let some = transact!(self.store, |tx| {
-                seal_some(&mut tx, instance, self.ids, waiting).await
+                seal_some(&mut tx, instance, self.ids, waiting, BATCH_MAX).await
             })?;
             sealed += some;
             if some < BATCH_MAX {
@@ -193,12 +202,13 @@ pub(super) async fn seal_some(
     instance: InstanceId,
     ids: Ids,
     waiting: Waiting,
+    most: usize,
 ) -> Result<usize> {
     let Some(mut head) = chain::take_head(tx, instance, &hashes::origin(instance), waiting).await?
     else {
         return Ok(0);
     };
-    let events = chain::unsealed(tx, instance).await?;
+    let events = chain::unsealed(tx, instance, most).await?;
     let mut links = Vec::with_capacity(events.len());
     for event in &events {
         let salt = ids.random();

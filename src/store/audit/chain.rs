@@ -185,13 +185,17 @@ pub async fn head(tx: &mut Tx, instance: InstanceId) -> Result<Option<Head>, Sto
     tx.fetch_optional(sql.bind(instance)).await
 }
 
-/// The next events without links, in the order of their ids; at most [`BATCH_MAX`]. One that was taken out of
-/// the trail before it was sealed is there with its id alone: its link will tell.
-pub async fn unsealed(tx: &mut Tx, instance: InstanceId) -> Result<Vec<Written>, StoreError> {
+/// The next events without links, in the order of their ids; at most so many, and never more than [`BATCH_MAX`].
+/// One that was taken out of the trail before it was sealed is there with its id alone: its link will tell.
+pub async fn unsealed(
+    tx: &mut Tx,
+    instance: InstanceId,
+    most: usize,
+) -> Result<Vec<Written>, StoreError> {
     let sql = Sql::new(
         "SELECT event_id AS id FROM audit_unsealed WHERE instance_id = $1 ORDER BY event_id LIMIT $2",
     );
-    let limit = i64::try_from(BATCH_MAX).unwrap_or(i64::MAX);
+    let limit = i64::try_from(most.min(BATCH_MAX)).unwrap_or(i64::MAX);
     let ids: Vec<Id<AuditId>> = tx.fetch_all(sql.bind(instance).bind(limit)).await?;
     let ids: Vec<AuditId> = ids.into_iter().map(|Id(id)| id).collect();
     let mut events = written(tx, instance, &ids).await?.into_iter().peekable();
