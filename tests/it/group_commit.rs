@@ -155,6 +155,7 @@ async fn nobody_who_has_written_waits_for_the_end_of_a_long_write() {
     let mut long = pin!(long.commit());
     asked(long.as_mut()).await;
     let mut quitter = quitter.await.unwrap();
+    assert_eq!(names(&store).await, ["small"]);
     insert(&mut quitter, "quitter").await.unwrap();
     quitter.rollback().await;
     let mut next = next.await.unwrap();
@@ -162,6 +163,25 @@ async fn nobody_who_has_written_waits_for_the_end_of_a_long_write() {
     next.commit().await.unwrap();
     long.await.unwrap();
     assert_eq!(names(&store).await, ["small", "long", "next"]);
+}
+
+/// SQLite ends a transaction by itself when the disk is full. Who writes behind that must not commit in its place.
+#[tokio::test]
+async fn who_has_lost_his_transaction_is_not_told_that_it_is_kept() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let mut lost = store.begin().await.unwrap();
+    insert(&mut lost, "lost").await.unwrap();
+    lost.execute(Sql::new("ROLLBACK")).await.unwrap();
+    let mut next = pin!(store.begin_small());
+    asked(next.as_mut()).await;
+    let mut lost = pin!(lost.commit());
+    asked(lost.as_mut()).await;
+    let mut next = next.await.unwrap();
+    assert!(lost.await.is_err());
+    insert(&mut next, "next").await.unwrap();
+    next.commit().await.unwrap();
+    assert_eq!(names(&store).await, ["next"]);
 }
 
 /// The command line writes too: it waits for the lock of the file, and a server whose writers never rest must

@@ -273,6 +273,11 @@ impl Session {
         self.here().await?.say(words)
     }
 
+    /// Whether the connection is here, and in a transaction.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.handle.as_ref().is_some_and(|handle| !handle.connection.is_autocommit())
+    }
+
     /// Asks for a sign of life.
     pub(super) async fn ping(&mut self) -> Result<(), StoreError> {
         let look = "PRAGMA schema_version";

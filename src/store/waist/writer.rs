@@ -5,8 +5,8 @@
 //! said that what he wrote is to be kept hands the connection on, if somebody waits, and is told that
 //! it is kept when the last of the group has committed for all. Each stays atomic: he writes behind a
 //! savepoint, to which the group goes back when he gives up. Only small writes join a group: nobody is to
-//! wait for the batch of another. A batch that begins one has the transaction for its savepoint, because SQLite
-//! copies each page that is changed behind a savepoint.
+//! wait for the batch of another. A batch that begins one has no savepoint, because SQLite copies each page that is
+//! changed behind one: it gives up the transaction.
 
 use std::error::Error as _;
 use std::time::{Duration, Instant};
@@ -17,9 +17,8 @@ use super::sqlite::{File, Length, Session};
 use crate::store::StoreError;
 
 /// What the connection that writes has of its own: memory for 16 MiB of pages, because what a group of writers changes
-/// is not to leave it before their commit, and memory for what the pages were before a savepoint, which would be a
-/// file for each group.
-const PRAGMAS: &str = "PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY";
+/// is not to leave it before their commit.
+const PRAGMAS: &str = "PRAGMA cache_size = -16384";
 
 /// The writers that are made durable together at most.
 const GROUP_MAX: usize = 256;
@@ -334,7 +333,10 @@ impl Group {
         };
         self.marked = true;
         let session = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
-        let said = session.say_here(words).await;
+        let said = match session.is_in_transaction() {
+            true => session.say_here(words).await,
+            false => Err(sqlx::Error::Protocol("SQLite has ended the transaction".into()).into()),
+        };
         self.lose_if(said)
     }
 
