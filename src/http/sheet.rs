@@ -49,8 +49,7 @@ pub(super) fn page(app: &App, page: Listed) -> Response {
     pieces.into_response(app, StatusCode::OK, || json!({ "Resources": STREAMED }))
 }
 
-/// Writes JSON behind a text. Memory takes all of it, and what is written here are values with names that are texts:
-/// nothing can fail.
+/// Writes JSON behind a text: a JSON value always prints, and memory takes all of it.
 fn write_json(text: &mut Vec<u8>, json: &impl Serialize) {
     let _written = serde_json::to_writer(text, json);
 }

@@ -93,7 +93,7 @@ impl Provision {
             drop(tx);
             let Some(instance) = next else { return Ok(sealed) };
             after = Some(instance);
-            match self.seal_batches(instance, TURN_BATCHES, Waiting::Impatient).await {
+            match self.seal_turn(instance).await {
                 Ok(some) => sealed += some,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
@@ -113,18 +113,24 @@ impl Provision {
         self.seal_batches(instance, usize::MAX, Waiting::Patient).await
     }
 
+    /// What one instance has sealed before the next one has its turn.
+    async fn seal_turn(&self, instance: InstanceId) -> Result<usize> {
+        let few = transact!(begin_small, self.store, None::<InstanceId>, |tx| {
+            seal_some(&mut tx, instance, self.ids, Waiting::Impatient, FEW).await
+        })?;
+        if few < FEW {
+            return Ok(few);
+        }
+        Ok(few + self.seal_batches(instance, TURN_BATCHES, Waiting::Impatient).await?)
+    }
+
     async fn seal_batches(
         &self,
         instance: InstanceId,
         batches: usize,
         waiting: Waiting,
     ) -> Result<usize> {
-        let mut sealed = transact!(begin_small, self.store, None::<InstanceId>, |tx| {
-            seal_some(&mut tx, instance, self.ids, waiting, FEW).await
-        })?;
-        if sealed < FEW {
-            return Ok(sealed);
-        }
+        let mut sealed = 0;
         for _ in 0..batches {
             let some = transact!(self.store, |tx| {
                 seal_some(&mut tx, instance, self.ids, waiting, BATCH_MAX).await

@@ -21,8 +21,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Takes one more of an instance if it has fewer than are left for all. So the busy ones have equal parts,
-    /// and of who asks for half as much as they nothing is missing.
+    /// Takes one more of an instance if it has fewer than are left for all. So those that are busy at the same
+    /// time have equal parts, and a part is left for who comes later.
     pub(super) fn takes(&mut self, instance: InstanceId) -> bool {
         let left = REQUESTS_KEPT_PER_SECOND_IN_ALL_MAX.saturating_sub(self.in_all);
         let taken = self.of.entry(instance).or_default();
