@@ -25,11 +25,13 @@ impl Budget {
     /// time have equal parts, and a part is left for who comes later.
     pub(super) fn takes(&mut self, instance: InstanceId) -> bool {
         let left = REQUESTS_KEPT_PER_SECOND_IN_ALL_MAX.saturating_sub(self.in_all);
-        let taken = self.of.entry(instance).or_default();
-        let takes = *taken < left.min(REQUESTS_KEPT_PER_SECOND_MAX);
-        *taken += usize::from(takes);
-        self.in_all += usize::from(takes);
-        takes
+        let own = self.of.entry(instance).or_default();
+        let has_room = *own < left.min(REQUESTS_KEPT_PER_SECOND_MAX);
+        if has_room {
+            *own += 1;
+            self.in_all += 1;
+        }
+        has_room
     }
 }
 
