@@ -327,15 +327,17 @@ impl Group {
     /// Puts the savepoint behind what is kept. It fails, as the commit does, where SQLite has ended the
     /// transaction by itself, which it does when the disk is full.
     async fn mark(&mut self) -> Result<(), StoreError> {
-        let words: &[&str] = match self.marked {
-            true => &["RELEASE SAVEPOINT turn", "SAVEPOINT turn"],
-            false => &["SAVEPOINT turn"],
+        let words: &[&str] = if self.marked {
+            &["RELEASE SAVEPOINT turn", "SAVEPOINT turn"]
+        } else {
+            &["SAVEPOINT turn"]
         };
         self.marked = true;
         let session = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
-        let said = match session.is_in_transaction() {
-            true => session.say_here(words).await,
-            false => Err(sqlx::Error::Protocol("SQLite has ended the transaction".into()).into()),
+        let said = if session.is_in_transaction() {
+            session.say_here(words).await
+        } else {
+            Err(sqlx::Error::Protocol("SQLite has ended the transaction".into()).into())
         };
         self.lose_if(said)
     }
